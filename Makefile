@@ -1,0 +1,38 @@
+# make demo: install, run the whole loop on the virtual mouse, and show where the report is.
+# make test: install and run the tests.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test style
+
+demo: $(VENV)/installed
+	$(BIN)/snakemake --cores all
+	@echo
+	@echo "The report: results/report.html"
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest
+
+style: $(VENV)/installed-style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(VENV)-snakefmt/bin/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch $@
+
+# snakefmt brings a black of its own, so it has an environment of its own.
+$(VENV)/installed-style: $(VENV)/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[style]"
+	$(PYTHON) -m venv $(VENV)-snakefmt
+	$(VENV)-snakefmt/bin/pip install --quiet snakefmt
+	touch $@

@@ -1,0 +1,50 @@
+"""neurostatic: the inception loop, from raw scan exports to confusion matrices.
+
+Reads config.yaml (and the overlay given with --configfile); everything it makes is under results/.
+"""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from neurostatic.config import SIMULATE, read_config
+from neurostatic.provenance import code_of
+from neurostatic.store import InputError
+
+HERE = Path(workflow.basedir)
+GPU = int(
+    shutil.which("nvidia-smi") is not None
+)  # of this machine; on a cluster profiles/slurm asks for one
+try:
+    CONFIG = read_config(HERE / "config.yaml", overlay=config)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+
+def code(rule_name):
+    """Hash of the library code that a rule's script rests on (Snakemake itself watches only the script)."""
+    return code_of(HERE / "workflow" / "scripts" / f"{rule_name}.py")
+
+
+wildcard_constraints:
+    scan="[A-Za-z0-9_-]+",
+    dataset="[A-Za-z0-9_-]+",
+    network="[A-Za-z0-9_.-]+",
+    seed=r"\d+",
+    loop="[A-Za-z0-9_-]+",
+    kind="mei_vs_rf",
+    model_type="cnn|linear",
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/stimuli.smk"
+include: "workflow/rules/closed_loop.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    input:
+        "results/report.html",

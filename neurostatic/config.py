@@ -1,0 +1,345 @@
+"""The configuration: every key with its type, range and default; an unknown key or a wrong value is an error."""
+
+import contextlib
+import dataclasses
+import difflib
+import itertools
+import re
+import typing
+from pathlib import Path
+
+import yaml
+
+from neurostatic.store import InputError, report_problems
+
+CORES = ("GaussianLaplace", "StackedLinearGaussianLaplace")  # CoreConfig: the CNN and the linear model
+SIMULATE = "simulate"  # the source of a scan that the virtual mouse records
+REPLACED_WHOLE = ("scans", "datasets", "loops")  # an overlay's lists of names replace the default's
+
+
+def key(default, *, low=None, high=None, choices=None):
+    """A config key with its default and what is allowed."""
+    return dataclasses.field(default=default, metadata={"low": low, "high": high, "choices": choices})
+
+
+@dataclasses.dataclass(frozen=True)
+class Simulation:
+    """The virtual mouse."""
+
+    seed: int = key(1, low=0)
+    photos: str = key("bundled")
+    n_cells: int = key(190, low=20)
+    lost_fraction: float = key(0.1, low=0.0, high=0.5)
+    median_events: float = key(0.4, low=0.0)
+    n_images: int = key(2000, low=20)
+    n_repeated: int = key(60, low=2)
+    repeats: int = key(10, low=2)
+    closed_loop_repeats: int = key(20, low=2)
+    n_stacks: int = key(3, low=1)
+    stack_error_um: float = key(1.5, low=0.0)
+    mei_contrast_px: float = key(11.0, low=1.0, high=60.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """How trials become images, responses, behavior and tiers (Preprocessing, ConditionTier)."""
+
+    offset_s: float = key(0.05, low=0.0)
+    duration_s: float = key(0.5, low=0.01)
+    height_px: int = key(36, low=8)
+    width_px: int = key(64, low=8)
+    validation_fraction: float = key(0.1, low=0.01, high=0.5)
+    tier_seed: int = key(0, low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Units:
+    """Which units a data set keeps (DataConfig.CorrectedAreaLayer)."""
+
+    brain_area: str = key("all")
+    layer: str = key("L2/3")
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """One network: core, readout, shifter, modulator (CoreConfig, ReadoutConfig, ShifterConfig, ModulatorConfig)."""
+
+    core: str = key("GaussianLaplace", choices=CORES)
+    hidden_channels: int = key(32, low=1)
+    input_kern: int = key(15, low=1)
+    hidden_kern: int = key(7, low=1)
+    layers: int = key(3, low=1)
+    skip: int = key(3, low=0)
+    gamma_hidden: float = key(0.1, low=0.0)
+    gamma_input: float = key(50.0, low=0.0)
+    gauss_sigma: float = key(0.5, low=1e-6)
+    gauss_bias: float = key(0.0, low=0.0)
+    scale_n: int = key(5, low=1)
+    downsample: bool = key(True)
+    gamma_features: float = key(1.0, low=0.0)
+    positive: bool = key(False)
+    shifter: str = key("MLP", choices=("MLP", "none"))
+    modulator: str = key("MLP", choices=("MLP", "none"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """TrainConfig.Default and Seed."""
+
+    seeds: tuple[int, ...] = key((1009, 1215, 2606, 99999), low=0)
+    learning_rates: tuple[float, ...] = key((0.005, 0.001), low=0.0)
+    max_epochs: int = key(500, low=1)
+    batch_size: int = key(60, low=1)
+    patience: int = key(10, low=1)
+    tolerance: float = key(1e-6, low=0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """CorrectedHighUnitSelection."""
+
+    top_fraction: float = key(0.5, low=0.0, high=1.0)
+    percentile: float = key(70.0, low=0.0, high=100.0)
+    edge_um: float = key(10.0, low=0.0)
+    distance_um: float = key(20.0, low=0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Meis:
+    """MEIParameter; the defaults are the published set 0, without a contrast constraint."""
+
+    iterations: int = key(1000, low=1)
+    start_sigma_px: float = key(1.5, low=0.0)
+    end_sigma_px: float = key(0.01, low=0.0)
+    start_step: float = key(3.0, low=0.0)
+    end_step: float = key(0.125, low=0.0)
+    step_gain: float = key(0.1, low=0.0)
+    precondition: float = key(0.1, low=0.0)
+    blur: bool = key(True)
+    norm_px: float = key(-1.0)
+    train_norm_px: float = key(-1.0)
+    tuning_points: int = key(1000, low=2)
+    seed: int = key(0, low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Masks:
+    """TightMaskParameter."""
+
+    deviation_factor: float = key(1.0, low=0.0)
+    blur_sigma_px: float = key(1.0, low=0.0)
+    target_ratio: float = key(0.9, low=0.0, high=1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stimuli:
+    """ProcessedImageConfig, ImageShifts and the size of a stimulus set."""
+
+    mean_cd_m2: float = key(10.0, low=0.0)
+    contrast_cd_m2: float = key(2.0, low=0.0)
+    zoom: int = key(4, low=1)
+    shifts_px: tuple[int, ...] = key((-1, 0, 1))
+    max_units: int = key(150, low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Matching:
+    """ProximityCellMatch; the published matching has no limit."""
+
+    max_distance_um: float = key(float("inf"), low=0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistics:
+    """Tests of the confusion matrices."""
+
+    seed: int = key(0, low=0)
+    n_permutations: int = key(10_000, low=100)
+
+
+@dataclasses.dataclass(frozen=True)
+class Loop:
+    """One closed loop: the scan the MEIs were made from, and the later scans in which they were shown."""
+
+    dataset: str
+    source: str
+    targets: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The whole configuration, checked."""
+
+    simulation: Simulation
+    scans: dict[str, str]
+    datasets: dict[str, tuple[str, ...]]
+    loops: dict[str, Loop]
+    preprocessing: Preprocessing
+    units: Units
+    networks: dict[str, Network]
+    training: Training
+    selection: Selection
+    meis: Meis
+    masks: Masks
+    stimuli: Stimuli
+    matching: Matching
+    statistics: Statistics
+
+
+def read_config(path: str | Path, overlay: dict | None = None) -> Config:
+    """Read config.yaml, lay an overlay over it, and check everything.
+
+    An overlay replaces single keys; of `scans`, `datasets` and `loops` it replaces the whole section.
+
+    Raises InputError that lists every problem.
+    """
+    try:
+        sections = yaml.safe_load(Path(path).read_text()) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not a readable YAML file ({error})") from error
+    if not isinstance(sections, dict):
+        raise InputError(f"{path}: expected sections of keys and values, found {sections!r}")
+    for name, content in (overlay or {}).items():
+        below = sections.get(name) or {}
+        if name in REPLACED_WHOLE or not isinstance(content, dict):
+            sections[name] = content
+        elif isinstance(below, dict):  # else it stays, and is reported
+            sections[name] = {**below, **content}
+    return check_config(sections)
+
+
+def check_config(sections: dict) -> Config:
+    """Turn the sections of a config file into a Config.
+
+    Raises InputError that lists every unknown key, wrong type, value out of range and broken reference.
+    """
+    problems: list[str] = []
+    fields = {field.name: field.type for field in dataclasses.fields(Config)}
+    _unknown(sections, fields, "", problems)
+    built = {"scans": {}, "datasets": {}, "loops": {}, "networks": {}, "preprocessing": None}
+    for name, kind in fields.items():
+        content = {} if sections.get(name) is None else sections[name]
+        if not isinstance(content, dict):
+            problems.append(f"{name}: expected keys and values, found {content!r}")
+        elif name == "networks":
+            built[name] = _networks(content, problems)
+        elif name == "scans":
+            built[name] = {str(k): _convert(v, str, f"scans.{k}", problems) for k, v in content.items()}
+        elif name == "datasets":
+            built[name] = {str(k): _convert(v, tuple[str, ...], f"datasets.{k}", problems) for k, v in content.items()}
+        elif name == "loops":
+            built[name] = {str(k): _build(Loop, v, f"loops.{k}", problems) for k, v in content.items()}
+        else:
+            built[name] = _build(kind, content, name, problems)
+    report_problems("config", problems + _contradictions(built))
+    return Config(**built)
+
+
+def _networks(content: dict, problems: list[str]) -> dict[str, Network]:
+    """Every combination of the listed values; a name is the core and each value that varies."""
+    content = {name: value if isinstance(value, list) else [value] for name, value in content.items()}
+    content.setdefault("core", list(CORES))
+    networks = {}
+    varied = [name for name, values in content.items() if len(values) > 1 and name != "core"]
+    for values in itertools.product(*content.values()):
+        choice = dict(zip(content, values, strict=True))
+        name = "-".join([str(choice["core"]), *(f"{key}-{choice[key]}".lower() for key in varied)])
+        found: list[str] = []
+        networks[name] = _build(Network, choice, "networks", found)
+        problems += [problem for problem in found if problem not in problems]
+    empty = [name for name, values in content.items() if not values]
+    problems += [f"networks.{name}: is empty, at least one value is needed" for name in empty]
+    return networks
+
+
+def _build(kind, content, where: str, problems: list[str]):
+    """A dataclass from a mapping, noting every problem; None if there is one."""
+    n_problems = len(problems)
+    if not isinstance(content, dict):
+        problems.append(f"{where}: expected keys and values, found {content!r}")
+        return None
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    _unknown(content, fields, f"{where}.", problems)
+    values = {}
+    for name, field in fields.items():
+        if name in content:
+            values[name] = _convert(content[name], field.type, f"{where}.{name}", problems, field.metadata)
+        elif field.default is dataclasses.MISSING:
+            problems.append(f"{where}.{name}: is missing")
+    return kind(**values) if len(problems) == n_problems else None
+
+
+def _convert(value, kind, where: str, problems: list[str], allowed: typing.Mapping | None = None):
+    """A value of the wanted type and range, noting a problem otherwise."""
+    if typing.get_origin(kind) is tuple:
+        element = typing.get_args(kind)[0]
+        values = value if isinstance(value, (list, tuple)) else [value]
+        if not values:
+            problems.append(f"{where}: is empty, at least one value is needed")
+        return tuple(_convert(item, element, where, problems, allowed) for item in values)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if kind is float and isinstance(value, str):  # YAML reads 1e-6 as text
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        problems.append(f"{where}: expected {kind.__name__}, found {value!r}")
+        return value
+    allowed = allowed or {}
+    if value != value:
+        problems.append(f"{where}: is not a number")
+        return value
+    if allowed.get("choices") and value not in allowed["choices"]:
+        problems.append(f"{where}: {value!r} is not one of {', '.join(map(str, allowed['choices']))}")
+    if allowed.get("low") is not None and not value >= allowed["low"]:
+        problems.append(f"{where}: {value} is below the least allowed value {allowed['low']}")
+    if allowed.get("high") is not None and not value <= allowed["high"]:
+        problems.append(f"{where}: {value} is above the largest allowed value {allowed['high']}")
+    return value
+
+
+def _unknown(content: dict, known, prefix: str, problems: list[str]) -> None:
+    for name in content:
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, 1)
+            hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known)}"
+            problems.append(f"{prefix}{name}: unknown key; {hint}")
+
+
+def _contradictions(built: dict) -> list[str]:
+    """Names that lead nowhere, and values that do not go together; a part that is itself wrong (None) is passed by."""
+    problems = []
+    scans, datasets = built["scans"], built["datasets"]
+    loops = {name: loop for name, loop in built["loops"].items() if loop}
+    if not datasets:
+        problems.append("datasets: is empty, at least one data set is needed")
+    for name in [*scans, *datasets, *built["loops"]]:
+        if not re.fullmatch("[A-Za-z0-9_-]+", name):
+            problems.append(f"name {name!r}: only letters, digits, '-' and '_' are allowed (it becomes a file name)")
+    named = [(f"datasets.{name}", members) for name, members in datasets.items()]
+    named += [(f"loops.{name}.targets", loop.targets) for name, loop in loops.items()]
+    for where, names in named:
+        problems += [f"{where}: scan '{s}' is not in scans" for s in names if isinstance(s, str) and s not in scans]
+    for name, loop in loops.items():
+        if loop.dataset not in datasets:
+            problems.append(f"loops.{name}.dataset: '{loop.dataset}' is not in datasets")
+        elif loop.source not in datasets[loop.dataset]:
+            problems.append(f"loops.{name}.source: '{loop.source}' is not a scan of data set '{loop.dataset}'")
+    if all(built["networks"].values()):
+        problems += _unfit_networks(list(built["networks"].values()), built["preprocessing"])
+    return problems
+
+
+def _unfit_networks(networks: list[Network], images: Preprocessing | None) -> list[str]:
+    problems = []
+    cores = {network.core for network in networks}
+    if networks and cores != set(CORES):
+        problems.append(f"networks.core: both {' and '.join(CORES)} are needed (MEI and RF), found {sorted(cores)}")
+    for kern in sorted({network.hidden_kern for network in networks if network.layers > 1}):
+        if kern % 2 == 0:
+            problems.append(f"networks.hidden_kern: {kern} is even; only odd kernels keep the size of the maps")
+    for kern in sorted({network.input_kern for network in networks}):
+        if images and kern > min(images.height_px, images.width_px):
+            size = f"{images.height_px} x {images.width_px} px"
+            problems.append(f"networks.input_kern: {kern} px is larger than the images ({size})")
+    return problems

@@ -1,0 +1,54 @@
+"""Floor 1, data: raw scan exports and public recordings become data sets that networks are fitted to."""
+
+from neurostatic.data.anatomy import area_membership, layer_membership, select_units
+from neurostatic.data.behavior import map_clock, sample_eye, sample_treadmill
+from neurostatic.data.datasets import (
+    Member,
+    Normalization,
+    StaticMultiDataset,
+    build_dataset,
+    normalization,
+    open_multi_dataset,
+)
+from neurostatic.data.frames import area_resize, condition_tiers
+from neurostatic.data.importers import is_sensorium, read_sensorium, sensorium_verdict
+from neurostatic.data.responses import interpolate, lowpass_filter, sample_responses
+from neurostatic.data.scans import (
+    EXPORT_FILES,
+    OPTIONAL_FILES,
+    RESPONSES_FORM,
+    TRACES_FORM,
+    Scan,
+    read_scan,
+    scan_verdict,
+)
+
+__all__ = [
+    "EXPORT_FILES",
+    "OPTIONAL_FILES",
+    "RESPONSES_FORM",
+    "TRACES_FORM",
+    "Member",
+    "Normalization",
+    "Scan",
+    "StaticMultiDataset",
+    "area_membership",
+    "area_resize",
+    "build_dataset",
+    "condition_tiers",
+    "interpolate",
+    "is_sensorium",
+    "layer_membership",
+    "lowpass_filter",
+    "map_clock",
+    "normalization",
+    "open_multi_dataset",
+    "read_scan",
+    "read_sensorium",
+    "sample_eye",
+    "sample_responses",
+    "sample_treadmill",
+    "scan_verdict",
+    "select_units",
+    "sensorium_verdict",
+]

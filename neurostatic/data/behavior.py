@@ -1,0 +1,89 @@
+"""Pupil and running at the instant of the response, mapped from the stimulus clock (Eye, Treadmill)."""
+
+import numpy as np
+import pandas as pd
+
+from neurostatic.data.responses import (
+    derivative_filter,
+    fill_nans,
+    interpolate,
+    lowpass_filter,
+    sampling_period,
+    smooth_inside,
+)
+from neurostatic.store import InputError
+
+EYE_GAP = 3  # video frames: shorter gaps in the pupil track are filled, from here on they stay
+
+
+def map_clock(from_s: np.ndarray, to_s: np.ndarray, queries_s: np.ndarray) -> np.ndarray:
+    """Times of one clock on another, through events known on both: the starts of the volumes of the scan.
+
+    Args:
+        from_s, to_s: (event,) times of the events; the longer list may have one event more.
+        queries_s: (query,) on the first clock.
+
+    Returns:
+        (query,) on the second clock, NaN outside the events.
+
+    Raises InputError if the numbers of events differ by more than one.
+    """
+    if abs(len(from_s) - len(to_s)) > 1:
+        raise InputError(
+            f"frame_times_stim and frame_times_behavior: {len(from_s)} and {len(to_s)} volumes, "
+            "at most 1 may be missing"
+        )
+    n_events = min(len(from_s), len(to_s))
+    return interpolate(from_s[:n_events], to_s[:n_events], queries_s)
+
+
+def sample_eye(eye: pd.DataFrame, times_s: np.ndarray, window_s: float) -> pd.DataFrame:
+    """Pupil radius, its rate of change and the pupil's center at given times (Eye).
+
+    Gaps of one or two video frames are filled. Longer gaps stay, and grow by the half width of the filter on both
+    sides. dpupil is in px/s; upstream's was in arbitrary units that depended on the camera (`derivative_filter`).
+
+    Args:
+        eye: time_s (behavior clock), radius_px, center_x_px, center_y_px.
+        times_s: (trial,) on the behavior clock.
+        window_s: target period of the low-pass filter.
+
+    Returns:
+        pupil_radius (px), dpupil (px/s), pupil_x (px), pupil_y (px), one row a time, NaN where unknown.
+
+    Raises InputError if the camera is too slow for the window.
+    """
+    time_s = eye.time_s.to_numpy(float)
+    period_s = sampling_period(time_s)
+    taps = lowpass_filter(window_s, period_s)
+    try:
+        slope_taps = derivative_filter(window_s, period_s)
+    except ValueError as error:
+        raise InputError(f"eye.csv, column time_s: {error}") from error
+    radius_px = fill_nans(eye.radius_px, EYE_GAP)
+    filtered = {
+        "pupil_radius": smooth_inside(radius_px, taps),
+        "dpupil": smooth_inside(radius_px, slope_taps),
+        "pupil_x": smooth_inside(fill_nans(eye.center_x_px, EYE_GAP), taps),
+        "pupil_y": smooth_inside(fill_nans(eye.center_y_px, EYE_GAP), taps),
+    }
+    return pd.DataFrame({name: interpolate(time_s, signal, times_s) for name, signal in filtered.items()})
+
+
+def sample_treadmill(treadmill: pd.DataFrame, times_s: np.ndarray, window_s: float) -> np.ndarray:
+    """Running speed at given times, the absolute value of the filtered velocity (Treadmill).
+
+    NaNs in the velocity are not filled: they spread by the half width of the filter.
+
+    Args:
+        treadmill: time_s (behavior clock), velocity_cm_s.
+        times_s: (trial,) on the behavior clock.
+        window_s: target period of the low-pass filter.
+
+    Returns:
+        (trial,) speed in cm/s, NaN where unknown.
+    """
+    time_s = treadmill.time_s.to_numpy(float)
+    taps = lowpass_filter(window_s, sampling_period(time_s))
+    speed = np.abs(smooth_inside(treadmill.velocity_cm_s.to_numpy(float), taps))
+    return interpolate(time_s, speed, times_s)

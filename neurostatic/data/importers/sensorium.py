@@ -1,0 +1,234 @@
+"""The second door: the file tree of the public Sensorium 2022 recordings, a folder or a zip file."""
+
+import hashlib
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from neurostatic.data.datasets import Signals, assemble, valid_trials
+from neurostatic.data.frames import area_resize, leaking_trials
+from neurostatic.data.importers.tree import Faults, Files, load, open_tree, tree_checksum
+from neurostatic.data.scans import file_checksum
+from neurostatic.store import InputError, report_problems
+
+ROOT_MARK = "meta/trials/tiers.npy"
+TIERS = ("train", "validation", "test", "final_test")
+TRIAL_META = {"tiers": "U", "trial_idx": "iuf", "frame_image_id": "iufU", "frame_image_class": "U"}
+UNIT_META = {"unit_ids": "iuf", "area": "U", "layer": "U", "cell_motor_coordinates": "iuf"}
+
+
+def is_sensorium(path: str | Path) -> bool:
+    """Is this a zip file, or a folder with the Sensorium tree in it or one level below?"""
+    path = Path(path)
+    if path.is_dir():
+        return any(path.glob(ROOT_MARK)) or any(path.glob(f"*/{ROOT_MARK}"))
+    return path.is_file() and (path.suffix.lower() == ".zip" or zipfile.is_zipfile(path))
+
+
+def read_sensorium(path: str | Path, height: int = 36, width: int = 64) -> xr.Dataset:
+    """Read a Sensorium 2022 tree as a data set of the same layout as `build_dataset`.
+
+    Read are data/{images,responses,behavior,pupil_center}/{i}.npy, meta/trials/{tiers,trial_idx,frame_image_id,
+    frame_image_class}.npy, condition_hash.npy if it is there, and meta/neurons/{unit_ids,area,layer,
+    cell_motor_coordinates}.npy. A zip file is not unpacked. Tiers are as in the tree; a picture of a higher tier
+    (train < validation < test) is dropped from the lower ones and counted. Positions in the field are not part of
+    the tree: field is 0 and px_*, um_height and um_width are NaN.
+
+    Raises InputError that lists every problem.
+    """
+    where = f"Sensorium tree {path}"
+    problems: list[str] = []
+    with open_tree(Path(path), ROOT_MARK) as files:
+        trials = _read_trials(files, problems)
+        units = _read_units(files, problems)
+        if trials is None or units is None:
+            report_problems(where, problems)
+        signals = _read_signals(files, len(trials), len(units), problems)
+        images, image_table = _read_images(files, trials, height, width, problems)
+    report_problems(where, problems)
+
+    order = np.argsort(trials.trial_idx.to_numpy(), kind="stable")
+    unit_order = np.argsort(units.unit_id.to_numpy(), kind="stable")
+    signals = Signals(
+        signals.responses[np.ix_(order, unit_order)],
+        signals.behavior[order],
+        signals.pupil_center[order],
+        {},
+    )
+    trials, units = trials.iloc[order].reset_index(drop=True), units.iloc[unit_order]
+    leaking = leaking_trials(trials.tier.to_numpy(), image_table.picture.to_numpy()[trials.image_index.to_numpy()])
+    kept, dropped = valid_trials(signals, leaking, where)
+    dropped["dropped_leaking"] = dropped.pop("dropped_excluded")
+    trials = trials.iloc[kept].reset_index(drop=True)
+    shown, trials["image_index"] = np.unique(trials.image_index, return_inverse=True)
+    attributes = {"stim_type": "imagenet", "height_px": height, "width_px": width, "dropped_excluded": 0} | dropped
+    return assemble(
+        trials, units, image_table.iloc[shown], images[shown], signals, kept, _scan_key(Path(path)) | attributes
+    )
+
+
+def sensorium_verdict(path: str | Path) -> dict:
+    """Counts of a Sensorium tree and its checksum, of the zip file or over every file of the folder."""
+    path = Path(path)
+    dataset = read_sensorium(path)
+    repeats = np.bincount(dataset.image_index.values)
+    tiers, per_tier = np.unique(dataset.tier.values, return_counts=True)
+    return {
+        "scan": path.name,
+        "form": "sensorium",
+        "info": _scan_key(path),
+        "counts": {
+            "trials": dataset.sizes["trial"],
+            **{f"trials_{tier}": int(count) for tier, count in zip(tiers, per_tier, strict=True)},
+            **{name: count for name, count in dataset.attrs.items() if name.startswith("dropped_")},
+            "units": dataset.sizes["unit"],
+            "images": dataset.sizes["image"],
+            "images_repeated": int((repeats > 1).sum()),
+            "most_repeats": int(repeats.max()),
+        },
+        "checks_passed": ["every file of the tree is there, with the shape and type it should have"],
+        "files": {path.name: tree_checksum(path) if path.is_dir() else file_checksum(path)},
+    }
+
+
+def _read_meta(files: Files, folder: str, kinds: dict[str, str], problems: list[str]) -> dict[str, np.ndarray] | None:
+    """The arrays of meta/{folder}, of one length; None if one is missing or not as it should be."""
+    arrays = {}
+    for name, kind in kinds.items():
+        where = f"meta/{folder}/{name}.npy"
+        try:
+            array = load(files, where)
+        except ValueError as error:
+            problems.append(f"{where}: {error}")
+            continue
+        wide = name == "cell_motor_coordinates"
+        if array.ndim != 1 + wide or not array.size or (wide and array.shape[1] != 3):
+            problems.append(f"{where}: shape is {array.shape}, needed is {'(unit, 3)' if wide else '(n,)'}")
+        elif array.dtype.kind not in kind:
+            problems.append(f"{where}: dtype is {array.dtype}, allowed is {'text' if kind == 'U' else 'a number'}")
+        elif wide and not np.isfinite(array).all():
+            problems.append(f"{where}: holds NaN or infinite values")
+        elif not wide and array.dtype.kind == "f" and (array % 1 != 0).any():
+            problems.append(f"{where}: found {array[array % 1 != 0][0]}, allowed are whole numbers")
+        else:
+            arrays[name] = array if wide or array.dtype.kind == "U" else array.astype(np.int64)
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        problems.append(f"meta/{folder}: lengths differ: {lengths}")
+        return None
+    return arrays if len(arrays) == len(kinds) else None
+
+
+def _read_trials(files: Files, problems: list[str]) -> pd.DataFrame | None:
+    kinds = dict(TRIAL_META)
+    if "meta/trials/condition_hash.npy" in files:
+        kinds["condition_hash"] = "U"
+    meta = _read_meta(files, "trials", kinds, problems)
+    if meta is None:
+        return None
+    trials = pd.DataFrame(
+        {
+            "trial_idx": meta["trial_idx"],
+            "tier": meta["tiers"],
+            "image_class": meta["frame_image_class"],
+            "image_id": meta["frame_image_id"],
+            "stimulus_type": "stimulus.Frame",
+        }
+    )
+    identity = [f"{a}-{b}" for a, b in zip(trials.image_class, trials.image_id, strict=True)]
+    trials["condition_hash"] = meta.get("condition_hash", identity)
+    unknown = sorted(set(trials.tier) - set(TIERS))
+    if unknown:
+        problems.append(f"meta/trials/tiers.npy: found {', '.join(unknown)}, allowed are {', '.join(TIERS)}")
+    if trials.trial_idx.duplicated().any():
+        problems.append(
+            f"meta/trials/trial_idx.npy: {trials.trial_idx[trials.trial_idx.duplicated()].iloc[0]} is there twice"
+        )
+    return trials
+
+
+def _read_units(files: Files, problems: list[str]) -> pd.DataFrame | None:
+    meta = _read_meta(files, "neurons", UNIT_META, problems)
+    if meta is None:
+        return None
+    units = pd.DataFrame({"unit_id": meta["unit_ids"], "brain_area": meta["area"], "layer": meta["layer"], "field": 0})
+    units[["um_x", "um_y", "um_z"]] = meta["cell_motor_coordinates"]
+    units[["px_x", "px_y", "px_height", "px_width", "um_height", "um_width"]] = np.nan
+    if units.unit_id.duplicated().any():
+        problems.append(
+            f"meta/neurons/unit_ids.npy: {units.unit_id[units.unit_id.duplicated()].iloc[0]} is there twice"
+        )
+    return units
+
+
+def _read_signals(files: Files, n_trials: int, n_units: int, problems: list[str]) -> Signals:
+    lengths = {"responses": n_units, "behavior": 3, "pupil_center": 2}
+    tables = {name: np.full((n_trials, length), np.nan) for name, length in lengths.items()}
+    faults = Faults()
+    for name, table in tables.items():
+        for trial in range(n_trials):
+            file = f"{trial}.npy"
+            try:
+                values = load(files, f"data/{name}/{file}")
+            except ValueError as error:
+                faults.add(name, file, str(error))
+                continue
+            if values.shape != (lengths[name],) or values.dtype.kind not in "iuf":
+                faults.add(name, file, f"has shape {values.shape} and dtype {values.dtype}, "
+                           f"needed are {lengths[name]} numbers")  # fmt: skip
+            elif np.isinf(values).any():
+                faults.add(name, file, "has an infinite value")
+            else:
+                table[trial] = values
+    problems += faults.lines()
+    return Signals(**tables, attributes={})
+
+
+def _read_images(
+    files: Files, trials: pd.DataFrame, height: int, width: int, problems: list[str]
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Each image once, at the resolution of the models; sets trials['image_index']."""
+    faults = Faults()
+    index: dict[tuple, int] = {}
+    images, hashes, image_index = [], [], np.zeros(len(trials), dtype=np.int64)
+    for trial, identity in enumerate(zip(trials.image_class, trials.image_id, strict=True)):
+        file = f"{trial}.npy"
+        try:
+            image = load(files, f"data/images/{file}")
+        except ValueError as error:
+            faults.add("images", file, str(error))
+            continue
+        image = image[0] if image.ndim == 3 and len(image) == 1 else image
+        if image.ndim != 2 or image.dtype.kind not in "iuf":
+            faults.add("images", file, f"has shape {image.shape} and dtype {image.dtype}, "
+                       "needed are numbers (y, x) or (1, y, x)")  # fmt: skip
+            continue
+        if not (image.min(initial=0) >= 0 and image.max(initial=0) <= 255):
+            faults.add("images", file, "has pixels that are NaN or outside 0 to 255")
+            continue
+        digest = hashlib.sha256(np.ascontiguousarray(image)).hexdigest()
+        image_index[trial] = index.setdefault(identity, len(index))
+        if image_index[trial] < len(images):
+            if digest != hashes[image_index[trial]]:
+                faults.add("images", file, "differs from another image of its class and id")
+            continue
+        hashes.append(digest)
+        try:
+            images.append(area_resize(image[None], height, width)[0])
+        except InputError as error:
+            faults.add("images", file, f"is too small: {error}")
+            images.append(np.zeros((height, width), np.float32))
+    problems += faults.lines()
+    trials["image_index"] = image_index
+    table = pd.DataFrame(list(index), columns=["image_class", "image_id"]).assign(picture=hashes)
+    return np.array(images, dtype=np.float32), table
+
+
+def _scan_key(path: Path) -> dict:
+    """animal_id, session and scan_idx from a name such as static21067-10-18-...; nothing from another name."""
+    match = re.match(r"(?:static)?(\d+)-(\d+)-(\d+)", path.name)
+    return dict(zip(("animal_id", "session", "scan_idx"), map(int, match.groups()), strict=True)) if match else {}

@@ -1,0 +1,161 @@
+"""The raw export of one scan: its files, the columns of its tables, and what is allowed in them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+COMMON_FILES = ("scan.yaml", "units.csv", "fields.csv", "trials.csv", "images.npy", "images.csv")
+TRACES_ONLY = ("traces.npy", "frame_times_stim.npy", "frame_times_behavior.npy", "eye.csv", "treadmill.csv")
+RESPONSES_ONLY = ("responses.npy", "behavior.csv")
+TRACES_FORM = COMMON_FILES + TRACES_ONLY
+RESPONSES_FORM = COMMON_FILES + RESPONSES_ONLY
+OPTIONAL_FILES = ("area_masks.npz", "stack_coordinates.csv", "monitor_calibration.csv")
+EXPORT_FILES = COMMON_FILES + TRACES_ONLY + RESPONSES_ONLY + OPTIONAL_FILES
+
+STIM_TYPES = ("imagenet", "mei", "gabor", "natural", "noise")
+STIMULUS_TYPES = ("stimulus.Frame", "stimulus.MonetFrame", "stimulus.TrippyFrame")
+SOMA = "soma"
+MASK_TYPES = (SOMA, "axon", "dendrite", "neuropil", "artifact", "unknown")
+FLIPS = ["flip_blank_s", "flip_onset_s", "flip_end_s"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a column of a table holds.
+
+    Attributes:
+        kind: 'int', 'float', 'text' or 'bool' (true, false, 1, 0).
+        empty: fields may be empty (or nan).
+        low, high: least and largest value.
+        choices: allowed values; any if empty.
+        needed: the table must have the column.
+    """
+
+    kind: str
+    empty: bool = False
+    low: float = -np.inf
+    high: float = np.inf
+    choices: tuple[str, ...] = ()
+    needed: bool = True
+
+
+UNITS = {
+    "unit_id": Column("int", low=0),
+    "field": Column("int"),
+    "mask_type": Column("text", choices=MASK_TYPES),
+    "ms_delay": Column("float", low=0),
+    "px_x": Column("float"),
+    "px_y": Column("float"),
+    "um_x": Column("float"),
+    "um_y": Column("float"),
+    "um_z": Column("float"),
+    "brain_area": Column("text", empty=True, needed=False),
+    "layer": Column("text", empty=True, needed=False),
+}
+FIELDS = {
+    "field": Column("int"),
+    "z_um": Column("float"),
+    "px_height": Column("int", low=1),
+    "px_width": Column("int", low=1),
+    "um_height": Column("float", low=1e-6),
+    "um_width": Column("float", low=1e-6),
+}
+TRIALS = {
+    "trial_idx": Column("int", low=0),
+    "condition_hash": Column("text"),
+    "stimulus_type": Column("text", choices=STIMULUS_TYPES),
+    "image_class": Column("text"),
+    "image_id": Column("int", low=0),
+    "excluded": Column("bool"),
+    "exclusion_comment": Column("text", empty=True),
+}
+TRIALS_TRACES = TRIALS | {name: Column("float", empty=True) for name in FLIPS}
+IMAGES = {"image_class": Column("text"), "image_id": Column("int", low=0)}
+EYE = {
+    "time_s": Column("float", empty=True),
+    "radius_px": Column("float", empty=True, low=0),
+    "center_x_px": Column("float", empty=True),
+    "center_y_px": Column("float", empty=True),
+}
+TREADMILL = {"time_s": Column("float", empty=True), "velocity_cm_s": Column("float", empty=True)}
+BEHAVIOR = {
+    "pupil_radius": Column("float", empty=True, low=0),
+    "dpupil": Column("float", empty=True),
+    "treadmill": Column("float", empty=True),
+    "pupil_x": Column("float", empty=True),
+    "pupil_y": Column("float", empty=True),
+}
+STACK_COORDINATES = {
+    "stack": Column("text"),
+    "unit_id": Column("int", low=0),
+    "x_um": Column("float", empty=True),
+    "y_um": Column("float", empty=True),
+    "z_um": Column("float", empty=True),
+}
+MONITOR_CALIBRATION = {
+    "timestamp": Column("text"),
+    "pixel_value": Column("float", low=0, high=255),
+    "luminance_cd_m2": Column("float", low=0),
+}
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One raw scan export in memory (StaticScan; StaticScan.Unit are the rows of `units` with mask_type 'soma').
+
+    Arrays are memory-mapped. A row of `traces` is a row of `units`, a row of `responses` and `behavior` a row of
+    `trials`, an image of `images` a row of `image_table`.
+
+    Attributes:
+        name: name of the folder.
+        folder: where the export is.
+        info: scan.yaml: animal_id, session, scan_idx, stim_type, timestamp (ISO 8601 text), and loop_group, day,
+            mei_source (None for a scan outside a loop).
+        form: 'traces' or 'responses'.
+        units: all units, with the columns UNITS; brain_area and layer only where the file has them.
+        fields: imaging fields, with the columns FIELDS.
+        trials: all trials, excluded ones too (ExcludedTrial), with the columns TRIALS and, in the traces form, FLIPS.
+        images: (image, y, x) uint8 px.
+        image_table: image_class and image_id of each image.
+        area_labels: per field (px_height, px_width) label map or None; 0 = no area, k = k-th of `area_names`.
+        area_names: names of the labels.
+        traces: (unit, volume) deconvolved; None in the responses form, as the next four.
+        frame_times_stim, frame_times_behavior: (slice,) s on the stimulus and on the behavior clock.
+        eye: time_s, radius_px, center_x_px, center_y_px.
+        treadmill: time_s, velocity_cm_s.
+        responses: (trial, unit); None in the traces form, as the next.
+        behavior: pupil_radius, dpupil, treadmill, pupil_x, pupil_y.
+        stack_coordinates: stack, unit_id, x_um, y_um, z_um, or None.
+        monitor_calibration: timestamp, pixel_value, luminance_cd_m2, or None.
+    """
+
+    name: str
+    folder: Path
+    info: dict
+    form: str
+    units: pd.DataFrame
+    fields: pd.DataFrame
+    trials: pd.DataFrame
+    images: np.ndarray
+    image_table: pd.DataFrame
+    area_labels: dict[int, np.ndarray | None]
+    area_names: tuple[str, ...]
+    traces: np.ndarray | None
+    frame_times_stim: np.ndarray | None
+    frame_times_behavior: np.ndarray | None
+    eye: pd.DataFrame | None
+    treadmill: pd.DataFrame | None
+    responses: np.ndarray | None
+    behavior: pd.DataFrame | None
+    stack_coordinates: pd.DataFrame | None
+    monitor_calibration: pd.DataFrame | None
+
+    def delay_s(self) -> np.ndarray:
+        """(unit,) delay of each unit after the start of the volume, in s."""
+        return self.units.ms_delay.to_numpy() / 1000
+
+    def flips_s(self) -> np.ndarray:
+        """(trial, 3) blank, onset and end flip on the stimulus clock, NaN where dropped (traces form)."""
+        return self.trials[FLIPS].to_numpy()

@@ -1,0 +1,160 @@
+"""Read a raw scan export whole, and refuse it with every problem it has."""
+
+import dataclasses
+import datetime
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from neurostatic.data.scans import contract
+from neurostatic.data.scans.checks import find_problems
+from neurostatic.data.scans.contract import Scan
+from neurostatic.data.scans.tables import read_array, read_columns
+from neurostatic.store import InputError, report_problems
+
+TABLES = ("units", "fields", "trials", "image_table", "eye", "treadmill", "behavior")
+OPTIONAL_TABLES = ("stack_coordinates", "monitor_calibration")
+INFO_NUMBERS = {"animal_id": True, "session": True, "scan_idx": True, "loop_group": False, "day": False}
+
+
+def read_scan(folder: str | Path) -> Scan:
+    """Read a raw scan export and check every file of it (StaticScan).
+
+    `area_masks.npz` holds one label map per field, named `field_1`, `field_2`, ..., and `area_names`.
+
+    Raises InputError that lists every problem: file, column, line of the file, what was found, what is allowed.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    problems: list[str] = []
+    form = _form(folder, problems)
+    traces_form = form == "traces"
+
+    def table(name, columns):
+        return read_columns(folder / name, columns, problems)
+
+    def array(name, dims, kind="float"):
+        return read_array(folder / name, dims, kind, problems)
+
+    units = table("units.csv", contract.UNITS)
+    fields = table("fields.csv", contract.FIELDS)
+    area_labels, area_names = _read_area_masks(folder / "area_masks.npz", fields, problems)
+    scan = Scan(
+        name=folder.resolve().name,
+        folder=folder,
+        info=_read_info(folder / "scan.yaml", problems),
+        form=form,
+        units=units,
+        fields=fields,
+        trials=table("trials.csv", contract.TRIALS_TRACES if traces_form else contract.TRIALS),
+        images=array("images.npy", ("image", "y", "x"), "uint8"),
+        image_table=table("images.csv", contract.IMAGES),
+        area_labels=area_labels,
+        area_names=area_names,
+        traces=array("traces.npy", ("unit", "volume")) if traces_form else None,
+        frame_times_stim=array("frame_times_stim.npy", ("slice",)) if traces_form else None,
+        frame_times_behavior=array("frame_times_behavior.npy", ("slice",)) if traces_form else None,
+        eye=table("eye.csv", contract.EYE) if traces_form else None,
+        treadmill=table("treadmill.csv", contract.TREADMILL) if traces_form else None,
+        responses=None if traces_form else array("responses.npy", ("trial", "unit")),
+        behavior=None if traces_form else table("behavior.csv", contract.BEHAVIOR),
+        stack_coordinates=table("stack_coordinates.csv", contract.STACK_COORDINATES),
+        monitor_calibration=table("monitor_calibration.csv", contract.MONITOR_CALIBRATION),
+    )
+    problems += find_problems(scan)
+    report_problems(f"scan export {folder}", problems)
+    tables = {name: getattr(scan, name) for name in (*TABLES, *OPTIONAL_TABLES)}
+    return dataclasses.replace(scan, **{name: t.reset_index(drop=True) for name, t in tables.items() if t is not None})
+
+
+def _form(folder: Path, problems: list[str]) -> str:
+    """'traces' or 'responses', by the files that are there; a mix and missing files are problems."""
+    traces = [name for name in contract.TRACES_ONLY if (folder / name).is_file()]
+    responses = [name for name in contract.RESPONSES_ONLY if (folder / name).is_file()]
+    form = "traces" if traces else "responses"
+    if traces and responses:
+        problems.append(
+            f"mix of two forms: {', '.join(traces)} belong to the traces form, {', '.join(responses)} to the "
+            "responses form; one form is allowed"
+        )
+    if not traces and not responses:
+        problems.append(
+            f"neither the traces form ({', '.join(contract.TRACES_ONLY)}) nor the responses form "
+            f"({', '.join(contract.RESPONSES_ONLY)}) is there"
+        )
+        needed = contract.COMMON_FILES
+    else:
+        needed = contract.TRACES_FORM if form == "traces" else contract.RESPONSES_FORM
+    problems += [f"{name}: file is missing" for name in needed if not (folder / name).is_file()]
+    return form
+
+
+def _read_info(path: Path, problems: list[str]) -> dict:
+    """scan.yaml with every key of the contract; what is wrong is noted and None."""
+    if not path.is_file():
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError, OSError) as error:
+        problems.append(f"{path.name}: not a readable YAML file ({' '.join(str(error).split())})")
+        return {}
+    if not isinstance(content, dict):
+        problems.append(f"{path.name}: expected keys and values, found {content!r}")
+        return {}
+    info = dict(content)
+    for key, needed in INFO_NUMBERS.items():
+        value = info.setdefault(key, None)
+        is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        if not is_number and (needed or value is not None):
+            problems.append(f"{path.name}, key {key}: found {value!r}, allowed is a whole number, at least 0")
+    source = info.setdefault("mei_source", None)
+    if source not in (None, 0, 1):
+        problems.append(f"{path.name}, key mei_source: found {source!r}, allowed is 0 or 1")
+    if info.setdefault("stim_type", None) not in contract.STIM_TYPES:
+        problems.append(
+            f"{path.name}, key stim_type: found {info['stim_type']!r}, "
+            f"allowed is one of {', '.join(contract.STIM_TYPES)}"
+        )
+    timestamp = info.setdefault("timestamp", None)
+    if isinstance(timestamp, datetime.date):  # YAML reads an unquoted date as one; a datetime is a date too
+        info["timestamp"] = timestamp.isoformat()
+    else:
+        try:
+            datetime.datetime.fromisoformat(timestamp)
+        except (ValueError, TypeError):
+            problems.append(
+                f"{path.name}, key timestamp: found {timestamp!r}, allowed is ISO 8601 such as 2019-03-11T14:00:00"
+            )
+    return info
+
+
+def _read_area_masks(path: Path, fields, problems: list[str]):
+    """Label map of each field and the names of the labels; no maps where the file is not there."""
+    numbers = [] if fields is None else [int(field) for field in fields.field]
+    labels: dict[int, np.ndarray | None] = dict.fromkeys(numbers)
+    if not path.is_file():
+        return labels, ()
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except Exception as error:  # a damaged file makes numpy raise many things
+        problems.append(f"{path.name}: not a readable .npz archive ({error})")
+        return labels, ()
+    names = arrays.get("area_names")
+    if names is None or names.ndim != 1 or names.dtype.kind != "U":
+        problems.append(f"{path.name}: 'area_names' is missing or not a list of texts")
+        return labels, ()
+    for field in numbers:
+        label = arrays.get(f"field_{field}")
+        if label is None:
+            problems.append(f"{path.name}: label map 'field_{field}' is missing")
+        elif label.dtype.kind not in "iu" or label.min(initial=0) < 0 or label.max(initial=0) > len(names):
+            problems.append(
+                f"{path.name}, field_{field}: found {label.dtype} labels up to {label.max(initial=0)}, "
+                f"allowed are whole numbers from 0 to {len(names)} (area_names has {len(names)})"
+            )
+        else:
+            labels[field] = label
+    return labels, tuple(str(name) for name in names)

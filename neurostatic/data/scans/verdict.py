@@ -1,0 +1,51 @@
+"""What was found in an export that could be read: counts, checks passed, checksum of every file."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from neurostatic.data.responses import depth_count
+from neurostatic.data.scans.checks import CHECKS
+from neurostatic.data.scans.contract import EXPORT_FILES, SOMA, Scan
+
+
+def scan_verdict(scan: Scan) -> dict:
+    """Counts of a scan, the checks it passed and the SHA-256 of each of its files, as plain values."""
+    repeats = scan.trials.loc[~scan.trials.excluded].groupby(["image_class", "image_id"]).size()
+    counts = {
+        "trials": len(scan.trials),
+        "excluded": int(scan.trials.excluded.sum()),
+        "units": len(scan.units),
+        "soma": int((scan.units.mask_type == SOMA).sum()),
+        "fields": len(scan.fields),
+        "depths": depth_count(scan.fields.z_um),
+        "images": len(scan.image_table),
+        "images_shown": len(repeats),
+        "images_repeated": int((repeats > 1).sum()),
+        "most_repeats": int(repeats.max()),
+        "stacks": 0 if scan.stack_coordinates is None else int(scan.stack_coordinates["stack"].nunique()),
+    }
+    if scan.form == "traces":
+        counts["volumes"] = int(scan.traces.shape[1])
+        counts["eye_samples_not_tracked"] = int(scan.eye.radius_px.isna().sum())
+        counts["trials_with_dropped_flips"] = int(_dropped_flips(scan).sum())
+    return {
+        "scan": scan.name,
+        "form": scan.form,
+        "info": dict(scan.info),
+        "counts": counts,
+        "checks_passed": list(CHECKS),
+        "files": {name: file_checksum(scan.folder / name) for name in EXPORT_FILES if (scan.folder / name).is_file()},
+    }
+
+
+def file_checksum(path: Path) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _dropped_flips(scan: Scan) -> np.ndarray:
+    missing = np.isnan(scan.flips_s())
+    return missing[:, ~missing.all(0)].any(1)

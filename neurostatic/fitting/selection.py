@@ -1,0 +1,134 @@
+"""Which model and which units go on to the stimuli."""
+
+import numpy as np
+import pandas as pd
+
+from neurostatic.config import Selection
+from neurostatic.data.datasets import StaticMultiDataset
+from neurostatic.fitting.evaluation import MIN_ORACLE_REPEATS, oracle
+from neurostatic.store import InputError
+
+POSITION = ("um_x", "um_y", "um_z", "px_x", "px_y", "px_height", "px_width", "um_height", "um_width")
+
+
+def best_models(scores: pd.DataFrame, cores: dict[str, str]) -> pd.DataFrame:
+    """ModelGroup: for each core the network and seed of the highest validation correlation (mean over units).
+
+    Ties go to the network and then the seed that comes first in order.
+
+    Args:
+        scores: network, seed, scan, unit_id, tier, pearson: unit scores of every model.
+        cores: network name -> core.
+
+    Returns:
+        One row a core: core, network, seed, validation_correlation.
+
+    Raises InputError if no model of a core has a finite validation correlation.
+    """
+    validation = scores[scores.tier == "validation"].groupby(["network", "seed"], as_index=False).pearson.mean()
+    validation = validation.rename(columns={"pearson": "validation_correlation"}).dropna()
+    validation.insert(0, "core", validation.network.map(cores))
+    ranked = validation.sort_values(["validation_correlation", "network", "seed"], ascending=[False, True, True])
+    best = ranked.drop_duplicates("core").sort_values("core").reset_index(drop=True)
+    missing = set(cores.values()) - set(best.core)
+    if missing:
+        raise InputError(f"select_units: no model with core {' or '.join(sorted(missing))} has a validation score")
+    return best
+
+
+def oracle_table(members: StaticMultiDataset) -> pd.DataFrame:
+    """Units of every scan with their oracle and their position.
+
+    Returns:
+        scan, unit_id, oracle, um_x, um_y, um_z, px_x, px_y, px_height, px_width, um_height, um_width.
+
+    Raises InputError if no image of the test tier of a scan has enough repeats for the oracle.
+    """
+    tables = []
+    for scan, member in members.items():
+        correlations, counts = oracle(member.raw_responses("test"), member.image_index("test"))
+        if counts["images_used"] == 0:
+            raise InputError(
+                f"scan {scan}: no image of the test tier has {MIN_ORACLE_REPEATS} valid repeats, which the oracle needs "
+                f"({counts['images_left_out']} images have fewer)"
+            )
+        table = pd.DataFrame({"scan": scan, "unit_id": member.unit_id, "oracle": correlations})
+        tables.append(table.assign(**{name: member.data[name].values for name in POSITION}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def rank_by_oracle(units: pd.DataFrame) -> pd.DataFrame:
+    """OracleRankedUnit: units of all scans by descending oracle; rank from 0, top_ptile = rank / N.
+
+    Ties go to the scan and then the unit id that comes first; units without an oracle (NaN) come last.
+
+    Args:
+        units: scan, unit_id, oracle and any other columns.
+    """
+    ranked = units.sort_values(["oracle", "scan", "unit_id"], ascending=[False, True, True]).reset_index(drop=True)
+    ranked["rank"] = np.arange(len(ranked))
+    ranked["top_ptile"] = ranked["rank"] / len(ranked)
+    return ranked
+
+
+def select_units(units: pd.DataFrame, config: Selection) -> pd.DataFrame:
+    """CorrectedHighUnitSelection: well-predicted units of a high oracle, away from the field's edge and each other.
+
+    1. top_ptile < top_fraction; 2. more than `edge_um` inside the field, each axis by its own pixel density (units
+    without a position in their field pass); 3. both cnn_corr / oracle and lin_corr / oracle above their percentile
+    among the units left; 4. in order of the descending difference of the two, 5. none closer than `distance_um` to
+    one chosen before. Units whose oracle is not positive are left out before step 3: the ratio would have no meaning.
+    Ties in the difference go to the later row, as in the published selection.
+
+    Args:
+        units: scan, unit_id, oracle, top_ptile, cnn_corr, lin_corr, um_x, um_y, um_z, px_x, px_y, px_height,
+            px_width, um_height, um_width.
+
+    Returns:
+        The units with cnn_fraction_oracle, lin_fraction_oracle and hu_rank (from 0; missing: not chosen).
+
+    Raises InputError if no unit is left, naming the step that took the last.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cnn_fraction = (units.cnn_corr / units.oracle).to_numpy()
+        linear_fraction = (units.lin_corr / units.oracle).to_numpy()
+    left = (units.top_ptile < config.top_fraction) & (units.oracle > 0)
+    _require(left, units, f"the top {config.top_fraction:.0%} by oracle (and an oracle above 0)")
+    left &= _inside_field(units, config.edge_um)
+    _require(left, units, f"more than {config.edge_um} um inside their field")
+    left &= np.isfinite(cnn_fraction) & np.isfinite(linear_fraction)
+    _require(left, units, "with a test score of both models")
+    chosen = left & True
+    for fraction in (cnn_fraction, linear_fraction):
+        chosen &= fraction > np.percentile(fraction[left], config.percentile)
+    _require(chosen, units, f"above the {config.percentile}th percentile of both fractions of the oracle")
+
+    candidates = np.flatnonzero(chosen)
+    difference = (cnn_fraction - linear_fraction)[candidates]
+    candidates = candidates[np.argsort(difference, kind="stable")[::-1]]
+    position_um = units[["um_x", "um_y", "um_z"]].to_numpy(float)
+    scan = units.scan.to_numpy()
+    kept: list[int] = []
+    for candidate in candidates:
+        neighbors = [unit for unit in kept if scan[unit] == scan[candidate]]
+        distances_um = np.linalg.norm(position_um[neighbors] - position_um[candidate], axis=1)
+        if not (distances_um < config.distance_um).any():
+            kept.append(candidate)
+    hu_rank = pd.array([pd.NA] * len(units), dtype="Int64")
+    hu_rank[kept] = np.arange(len(kept))
+    return units.assign(cnn_fraction_oracle=cnn_fraction, lin_fraction_oracle=linear_fraction, hu_rank=hu_rank)
+
+
+def _inside_field(units: pd.DataFrame, edge_um: float) -> pd.Series:
+    inside = pd.Series(True, index=units.index)
+    for axis, extent in (("x", "width"), ("y", "height")):
+        half_px = units[f"px_{extent}"] / 2
+        edge_px = edge_um * units[f"px_{extent}"] / units[f"um_{extent}"]
+        from_center_px = (units[f"px_{axis}"] - half_px).abs()
+        inside &= (from_center_px < half_px - edge_px) | from_center_px.isna()
+    return inside
+
+
+def _require(left: pd.Series, units: pd.DataFrame, step: str) -> None:
+    if not left.any():
+        raise InputError(f"select_units: of {len(units)} units none is {step}; see `selection` in the config")

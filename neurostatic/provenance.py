@@ -1,0 +1,119 @@
+"""Where a result comes from: commit, versions, device, inputs, and a hash of the code it rests on."""
+
+import ast
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import neurostatic
+
+PACKAGES = ("torch", "numpy", "xarray", "zarr", "scipy", "pandas", "scikit-image", "snakemake")
+
+
+def provenance(config: dict, inputs: dict[str, str], seed: int | None, device: str) -> dict:
+    """What is written into every array, table and model.
+
+    Args:
+        config: the parameters that the result depends on.
+        inputs: path -> SHA-256 of each input file.
+        seed: of the random numbers, None if there are none.
+        device: what computed it.
+    """
+    return {
+        "neurostatic": neurostatic.__version__,
+        **commit(),
+        "config": config,
+        "config_sha256": hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest(),
+        "inputs": inputs,
+        "versions": versions(),
+        "device": device,
+        "seed": seed,
+        "command": " ".join(sys.argv),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that compute."""
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}
+
+
+@cache
+def commit() -> dict:
+    """Commit of the code, and whether it has changes that are not committed; "unknown" outside a repository."""
+    folder = Path(neurostatic.__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=True).stdout
+
+    try:
+        return {"commit": git("rev-parse", "HEAD").strip(), "dirty": bool(git("status", "--porcelain").strip())}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": "unknown", "dirty": False}
+
+
+def checksum(path: str | Path) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def code_of(script: str | Path) -> str:
+    """Hash of all modules of this package that a script rests on, comments and docstrings left out.
+
+    Snakemake watches a script but not what it imports; this hash, given as a param, makes it watch that too.
+    """
+    found: set[str] = set()
+    waiting = list(_imports(ast.parse(Path(script).read_text())))
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            waiting += _imports(_parse(module))
+    digest = hashlib.sha256()
+    for module in sorted(found):
+        digest.update(f"{module} {_syntax(module)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _imports(tree: ast.Module) -> set[str]:
+    """Modules of this package that a module imports (the house imports by full names only)."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if _file(name)}
+
+
+@cache
+def _file(module: str) -> Path | None:
+    """File of a module of this package, found without importing anything."""
+    first, *rest = module.split(".")
+    if first != "neurostatic":
+        return None
+    path = Path(neurostatic.__file__).parent.joinpath(*rest)
+    files = (path / "__init__.py", path.with_suffix(".py"))
+    return next((file for file in files if file.is_file()), None)
+
+
+@cache
+def _parse(module: str) -> ast.Module:
+    return ast.parse(_file(module).read_text())
+
+
+@cache
+def _syntax(module: str) -> str:
+    tree = _parse(module)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+            value = body[0].value
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                del body[0]
+    return ast.dump(tree)

@@ -1,0 +1,66 @@
+"""The virtual mouse from day to day: what it is shown, and what of it is written down."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+
+from neurostatic.config import Simulation
+from neurostatic.simulation.cortex import HEIGHT_PX, WIDTH_PX, Cortex, grow_cortex
+from neurostatic.simulation.export import write_export
+from neurostatic.simulation.photos import crop_photos, load_photos
+from neurostatic.simulation.recording import Session, record
+
+SHOWN_HEIGHT_PX, SHOWN_WIDTH_PX = 144, 256
+N_SCALING_IMAGES = 500
+
+
+def natural_session(config: Simulation) -> Session:
+    """Day 1: natural images, most of them shown once, some repeated for the oracle."""
+    rng = np.random.default_rng([config.seed, 0])
+    images_px = crop_photos(load_photos(config.photos), config.n_images, SHOWN_HEIGHT_PX, SHOWN_WIDTH_PX, rng)
+    table = pd.DataFrame({"image_class": "photo", "image_id": np.arange(config.n_images)})
+    repeated = np.repeat(np.arange(config.n_repeated), config.repeats)
+    shown = np.concatenate([repeated, np.arange(config.n_repeated, config.n_images)])
+    return Session(1, 1, "imagenet", 1, images_px, table, shown)
+
+
+def closed_loop_session(config: Simulation, day: int, manifest: pd.DataFrame, images_px: np.ndarray) -> Session:
+    """A later day: every image of a stimulus set, `closed_loop_repeats` times each.
+
+    Args:
+        manifest: image_class, image_id of each image; images_px: (image, 144, 256) uint8, as the set has them.
+    """
+    table = manifest[["image_class", "image_id"]].reset_index(drop=True)
+    shown = np.repeat(np.arange(len(table)), config.closed_loop_repeats)
+    return Session(day, 1, "mei", 0, images_px, table, shown)
+
+
+def simulate_scan(config: Simulation, session: Session, folder: Path) -> xr.Dataset:
+    """Record one session of the virtual mouse, write its raw export into `folder`, and return the truth.
+
+    The cells are the same on every day: they depend on the configuration alone.
+    """
+    rng = np.random.default_rng([config.seed, 2, session.day, session.scan_idx])
+    recording = record(virtual_cortex(config), session, config, rng)
+    write_export(recording, config, folder, rng)
+    return recording.truth
+
+
+def virtual_cortex(config: Simulation) -> Cortex:
+    """The cells of the mouse with this seed."""
+    rng = np.random.default_rng([config.seed, 3])
+    photos = load_photos("bundled")
+    images_px = crop_photos(photos, N_SCALING_IMAGES, SHOWN_HEIGHT_PX, SHOWN_WIDTH_PX, rng)
+    blocks = images_px.reshape(N_SCALING_IMAGES, HEIGHT_PX, 4, WIDTH_PX, 4)
+    return grow_cortex(config.n_cells, config.median_events, blocks.mean((2, 4)), config.seed)
+
+
+def evoked_by(truth: xr.Dataset, images_px: np.ndarray) -> np.ndarray:
+    """True evoked response (image,) of unit i of a truth store to image i of (image, 36, 64) px."""
+    cells = truth[[name for name in truth.data_vars if truth[name].dims == ("unit",)]].to_dataframe()
+    cortex = Cortex.from_cells(cells, torch.from_numpy(truth.evoked_scale.values))
+    with torch.no_grad():
+        return cortex.evoked(torch.as_tensor(images_px, dtype=torch.float32)[None])[0].numpy()

@@ -1,0 +1,56 @@
+"""What was found, compared with the truth of the virtual mouse."""
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+
+from neurostatic.simulation.cortex import at_contrast
+from neurostatic.simulation.mouse import evoked_by
+from neurostatic.statistics import pearson
+
+
+def drive_ratio(truth: xr.Dataset, unit_ids: np.ndarray, images_px: np.ndarray) -> np.ndarray:
+    """True drive of an image over that of the unit's true MEI, both above gray and at one mean and contrast.
+
+    ratio = (e(image) - e(gray)) / (e(true MEI) - e(gray)), e the noiseless evoked response.
+
+    Args:
+        truth: of the scan that the MEIs were made from.
+        unit_ids: (image,) whose image each is; images_px: (image, y, x).
+
+    Returns:
+        (image,): 1 is as good as the truth, 0 as good as gray.
+    """
+    truth = _rows(truth, unit_ids)
+    images = at_contrast(torch.as_tensor(images_px, dtype=torch.float32), truth.attrs["mei_contrast_px"])
+    gray = truth.gray_evoked.values
+    return (evoked_by(truth, images.numpy()) - gray) / (truth.true_mei_evoked.values - gray)
+
+
+def single_trial_ceiling(
+    truth: xr.Dataset, responses: np.ndarray, trial_idx: np.ndarray, unit_ids: np.ndarray
+) -> pd.DataFrame:
+    """Correlation of each unit's noiseless rate (with its true gain and gaze) with its single trials.
+
+    Args:
+        responses: (trial, unit) of the data set; trial_idx: (trial,); unit_ids: (unit,).
+
+    Returns:
+        unit_id, kind, noiseless_correlation: no model predicts single trials better.
+    """
+    truth = _rows(truth, unit_ids)
+    trials = pd.Index(truth.trial_idx.values).get_indexer(trial_idx)
+    ceiling = pearson(truth.rate.values[trials], responses)
+    return pd.DataFrame({"unit_id": unit_ids, "kind": truth.kind.values, "noiseless_correlation": ceiling})
+
+
+def matches_correct(source: xr.Dataset, target: xr.Dataset, matches: pd.DataFrame) -> np.ndarray:
+    """(match,) whether src_unit_id and unit_id are masks of the same cell."""
+    source_cells = _rows(source, matches.src_unit_id.to_numpy()).cell_id.values
+    target_cells = _rows(target, matches.unit_id.to_numpy()).cell_id.values
+    return source_cells == target_cells
+
+
+def _rows(truth: xr.Dataset, unit_ids: np.ndarray) -> xr.Dataset:
+    return truth.isel(unit=pd.Index(truth.unit_id.values).get_indexer(unit_ids))

@@ -1,0 +1,184 @@
+"""Floor 5: the tests of a loop, on golden scans, on a simulated loop, and where they must find nothing."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from neurostatic.closed_loop import confusion_matrix, loop_tests, pool_confusions, scan_confusion
+from neurostatic.closed_loop.hypotheses import complete_units
+from neurostatic.store import InputError
+
+SCANS = np.load(Path(__file__).parent / "data" / "closed_loop_scans.npz", allow_pickle=False)
+N_UNITS, N_REPEATS = 15, 10
+UNIT_MAP = pd.DataFrame(
+    {"src_unit_id": np.arange(N_UNITS), "unit_id": np.random.default_rng(9).permutation(np.arange(500, 515))}
+)
+
+
+def golden_summary(response):
+    tables = []
+    for name in "AB":
+        owner, kind = SCANS[f"{name}_image_owner"], SCANS[f"{name}_image_class"]
+        same_ids = pd.DataFrame({"src_unit_id": range(3), "unit_id": range(3)})
+        arguments = (range(3), kind, owner, np.ones(len(owner), bool), same_ids, response)
+        types = {"cnn": "cnn", "linear": "linear"}
+        tables.append(scan_confusion(SCANS[f"{name}_responses"], *arguments, model_types=types))
+    return pool_confusions(tables)
+
+
+def diagonal_summary(means, model_type):
+    """Units that were only ever shown their own images: 5 trials, sem 0.1."""
+    units = np.arange(len(means))
+    columns = {
+        "image_unit_id": units,
+        "matched_unit_id": units,
+        "mu_resp": means,
+        "sem_resp": 0.1,
+        "n_repeats": 5,
+    }
+    return pd.DataFrame(columns).assign(model_type=model_type)
+
+
+def simulated_trials(seed):
+    """Gamma responses of 15 cells: mean 1, to their own MEI 1.6, to their own RF 1.2; ids as in UNIT_MAP."""
+    rng = np.random.default_rng(seed)
+    trial_class = np.repeat(["multi_cnn_mei", "multi_lin_rf"], N_UNITS * N_REPEATS)
+    owner = np.tile(np.repeat(np.arange(N_UNITS), N_REPEATS), 2)
+    own = owner[:, None] == np.arange(N_UNITS)
+    gain = np.where(trial_class == "multi_cnn_mei", 0.6, 0.2)[:, None]
+    return rng.gamma(4.0, (1 + gain * own) / 4.0), trial_class, owner
+
+
+def simulated_summary(trials, unit_map=UNIT_MAP, response="normalized"):
+    responses, trial_class, owner = trials
+    centered = np.ones(len(owner), dtype=bool)
+    scan = scan_confusion(responses, UNIT_MAP["unit_id"], trial_class, owner, centered, unit_map, response)
+    return pool_confusions([scan])
+
+
+def results(summary, response="normalized", seed=0):
+    return loop_tests(summary, response, seed).set_index("test")
+
+
+def test_golden_z_score_matrix():
+    summary = golden_summary("zscore")
+    matrix = confusion_matrix(summary, "cnn").to_numpy()
+    np.testing.assert_allclose(matrix.diagonal().mean(), 1.564567, rtol=1e-5)
+    np.testing.assert_allclose(matrix[~np.eye(3, dtype=bool)].mean(), -0.392998, rtol=1e-5)
+    tests = results(summary, "zscore")
+    np.testing.assert_allclose(tests.loc["diagonal_dominance", "statistic"], 1.564567 + 0.392998, rtol=1e-5)
+    assert tests.loc["diagonal_argmax_fraction", "statistic"] == 1.0
+    assert tests.loc["diagonal_permutation", "p_value"] == 1 / 6
+    assert (tests["n"] == 3).all()
+
+
+def test_golden_diagonal():
+    tests = results(golden_summary("normalized"))
+    assert tests.loc["cnn_vs_linear_wilcoxon", "p_value"] == 0.25  # all 3 differences positive: 2 / 2^3
+    assert tests.loc["cnn_greater_fraction", "statistic"] == 1.0
+    assert tests.loc["welch_cnn_greater_p05", "statistic"] == 3
+    assert tests.loc["welch_linear_greater_p05", "statistic"] == 0
+    cnn = np.array([3.296465, 3.405744, 3.436778])
+    linear = cnn - [1.211413, 1.310117, 1.200528]
+    np.testing.assert_allclose(tests.loc["ratio_of_means", "statistic"], cnn.sum() / linear.sum(), rtol=1e-5)
+
+
+def test_ratio_is_not_given_for_z_scores():
+    trials = simulated_trials(0)
+    assert "ratio_of_means" not in results(simulated_summary(trials, response="zscore"), "zscore").index
+    assert "ratio_of_means" in results(simulated_summary(trials, response="raw"), "raw").index
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_true_loop_is_found(seed):
+    tests = results(simulated_summary(simulated_trials(seed)), seed=seed)
+    assert tests.loc["diagonal_permutation", "p_value"] < 0.001
+    assert tests.loc["diagonal_dominance", "statistic"] > 0.5
+    assert tests.loc["diagonal_argmax_fraction", "statistic"] > 0.5
+    assert tests.loc["cnn_vs_linear_wilcoxon", "p_value"] < 0.01
+    assert tests.loc["ratio_of_means", "statistic"] > 1.1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_shuffled_trials_show_no_diagonal(seed):
+    responses, trial_class, owner = simulated_trials(seed)
+    shuffled = np.random.default_rng(100 + seed).permutation(responses)
+    tests = results(simulated_summary((shuffled, trial_class, owner)), seed=seed)
+    assert tests.loc["diagonal_permutation", "p_value"] > 0.01
+    assert abs(tests.loc["diagonal_dominance", "statistic"]) < 0.3
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_matches_off_by_one_lose_the_diagonal(seed):
+    off_by_one = UNIT_MAP.assign(unit_id=np.roll(UNIT_MAP["unit_id"], 1))
+    tests = results(simulated_summary(simulated_trials(seed), off_by_one), seed=seed)
+    assert tests.loc["diagonal_permutation", "p_value"] > 0.01
+    assert tests.loc["diagonal_dominance", "statistic"] < 0.2
+    assert tests.loc["diagonal_argmax_fraction", "statistic"] < 0.35
+
+
+def test_order_of_trials_changes_nothing():
+    trials = simulated_trials(1)
+    order = np.random.default_rng(0).permutation(len(trials[0]))
+    moved = results(simulated_summary([values[order] for values in trials]))
+    pd.testing.assert_frame_equal(moved, results(simulated_summary(trials)), rtol=1e-10)
+
+
+def test_the_seed_decides():
+    noise = np.random.default_rng(3).gamma(4, 0.25, (2 * N_UNITS * N_REPEATS, N_UNITS))
+    summary = simulated_summary((noise, *simulated_trials(0)[1:]))
+    p = [results(summary, seed=seed).loc["diagonal_permutation", "p_value"] for seed in (0, 0, 1)]
+    assert p[0] == p[1] != p[2]
+
+
+def test_a_silent_cell_costs_one_unit():
+    responses, trial_class, owner = simulated_trials(2)
+    whole = results(simulated_summary((responses, trial_class, owner)))
+    responses[:, 4] = 0.1
+    tests = results(simulated_summary((responses, trial_class, owner)))
+    assert (tests["n"] == N_UNITS - 1).all() and (whole["n"] == N_UNITS).all()
+    assert tests.loc["diagonal_permutation", "p_value"] < 0.001
+    assert tests["statistic"].notna().all()
+
+
+def test_units_are_dropped_one_by_one():
+    matrix = np.ones((5, 5))
+    matrix[:, 3] = np.nan
+    matrix[0, 1] = np.nan  # two units never matched in the same scan
+    assert complete_units(matrix).tolist() == [False, True, True, False, True]
+    assert complete_units(np.full((2, 2), np.nan)).tolist() == [False, False]
+    assert complete_units(np.empty((0, 0))).tolist() == []
+
+
+def test_preference_is_that_of_each_cell_over_images():
+    # rows are images, columns cells: cell 0 prefers image 1; by rows both maxima would be on the diagonal
+    matrix = np.array([[1.0, 0.0], [2.0, 3.0]])
+    image, cell = np.indices((2, 2)).reshape(2, -1)
+    ids = {"model_type": "cnn", "image_unit_id": image, "matched_unit_id": cell}
+    summary = pd.DataFrame({**ids, "mu_resp": matrix.ravel(), "sem_resp": 0.1, "n_repeats": 5})
+    assert results(summary).loc["diagonal_argmax_fraction", "statistic"] == 0.5
+
+
+def test_too_few_units_give_nan_and_no_error():
+    one = pd.concat([diagonal_summary([2], "cnn"), diagonal_summary([1], "linear")])
+    tests = results(one)
+    described = tests.drop(index=["welch_cnn_greater_p05", "welch_linear_greater_p05"])
+    assert described[["statistic", "p_value"]].isna().all(axis=None)
+    assert (tests["n"] == 1).all()
+    assert tests.loc["welch_cnn_greater_p05", "statistic"] == 1
+    linear_only = results(diagonal_summary([1, 2], "linear"))
+    assert (linear_only["n"] == 0).all() and linear_only["statistic"].isna().all()
+
+
+def test_equal_diagonals_have_no_wilcoxon():
+    same = [diagonal_summary([2, 3], kind) for kind in ("cnn", "linear")]
+    tests = results(pd.concat(same))
+    assert np.isnan(tests.loc["cnn_vs_linear_wilcoxon", "p_value"])
+    assert tests.loc["ratio_of_means", "statistic"] == 1.0
+
+
+def test_unknown_response_is_refused():
+    with pytest.raises(InputError, match="allowed: raw, normalized, zscore"):
+        loop_tests(diagonal_summary([1, 2], "cnn"), "squared", 0)

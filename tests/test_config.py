@@ -1,0 +1,216 @@
+import dataclasses
+import itertools
+import math
+
+import pytest
+import yaml
+
+from neurostatic.config import CORES, Config, Network, check_config, read_config
+from neurostatic.store import InputError
+
+SCANS = {
+    "scans": {"day1": "raw/day1", "day3": "simulate"},
+    "datasets": {"mouse1": ["day1"]},
+    "loops": {"loop1": {"dataset": "mouse1", "source": "day1", "targets": ["day3"]}},
+}
+GRID = """
+core: [StackedLinearGaussianLaplace, GaussianLaplace]
+gamma_hidden: [0.1, 1.0]
+gamma_input: [50, 100]
+downsample: [true, false]
+"""  # the 64 models: the published values of the rest are the defaults, the four seeds are training.seeds
+
+
+def problems_of(**sections):
+    """The lines of the one error that checking these sections raises."""
+    with pytest.raises(InputError) as error:
+        check_config({**SCANS, **sections})
+    return str(error.value)
+
+
+def write(path, sections):
+    path.write_text(sections if isinstance(sections, str) else yaml.safe_dump(sections))
+    return path
+
+
+def test_a_small_config_has_the_published_defaults():
+    config = check_config(SCANS)
+    assert config.networks == {core: Network(core=core) for core in CORES}
+    assert config.training.seeds == (1009, 1215, 2606, 99999)
+    assert config.training.learning_rates == (0.005, 0.001)
+    assert (config.training.max_epochs, config.training.batch_size, config.training.patience) == (500, 60, 10)
+    network = config.networks["GaussianLaplace"]
+    assert (network.hidden_channels, network.input_kern, network.hidden_kern) == (32, 15, 7)
+    assert (network.layers, network.skip, network.scale_n) == (3, 3, 5)
+    assert (network.gauss_sigma, network.gauss_bias, network.gamma_features) == (0.5, 0, 1)
+    assert config.loops["loop1"].targets == ("day3",)
+    assert config.datasets == {"mouse1": ("day1",)}
+
+
+def test_every_value_has_the_type_of_its_key():
+    config = check_config({**SCANS, "training": {"tolerance": "1e-6", "seeds": 7, "learning_rates": [1, 2]}})
+    assert config.training.tolerance == 1e-6  # YAML reads 1e-6 as text
+    assert config.training.seeds == (7,)
+    assert all(isinstance(rate, float) for rate in config.training.learning_rates)
+
+
+def test_the_64_models_are_one_block():
+    """Section 7.2 of the published grid: 8 cores x 2 readouts = 16 networks, x 4 seeds = 64."""
+    config = check_config({**SCANS, "networks": yaml.safe_load(GRID)})
+    expected = {
+        Network(core=core, gamma_hidden=hidden, gamma_input=smooth, downsample=downsample)
+        for core, hidden, smooth, downsample in itertools.product(CORES, (0.1, 1.0), (50.0, 100.0), (True, False))
+    }
+    assert len(config.networks) == 16 and set(config.networks.values()) == expected
+    assert len(config.networks) * len(config.training.seeds) == 64
+    for name, network in config.networks.items():
+        assert name.startswith(f"{network.core}-gamma_hidden-{network.gamma_hidden}-gamma_input-")
+        assert name.endswith(f"downsample-{str(network.downsample).lower()}")
+
+
+def test_an_unknown_key_is_an_error_with_a_suggestion():
+    assert "training.batchsize: unknown key; did you mean 'batch_size'?" in problems_of(training={"batchsize": 60})
+    assert "trainings: unknown key; did you mean 'training'?" in problems_of(trainings={})
+    assert "networks.gama_input: unknown key; did you mean 'gamma_input'?" in problems_of(networks={"gama_input": 50})
+    assert "masks.zzz: unknown key; known keys: deviation_factor," in problems_of(masks={"zzz": 1})
+    loops = {"loop1": {**SCANS["loops"]["loop1"], "target": "day3"}}
+    assert "loops.loop1.target: unknown key; did you mean 'targets'?" in problems_of(loops=loops)
+
+
+@pytest.mark.parametrize(
+    ("section", "content", "message"),
+    [
+        ("training", {"batch_size": "sixty"}, "training.batch_size: expected int, found 'sixty'"),
+        ("training", {"batch_size": 60.0}, "training.batch_size: expected int, found 60.0"),
+        ("training", {"batch_size": True}, "training.batch_size: expected int, found True"),
+        ("training", {"tolerance": "small"}, "training.tolerance: expected float, found 'small'"),
+        ("training", {"tolerance": True}, "training.tolerance: expected float, found True"),
+        ("training", {"seeds": [1009, None]}, "training.seeds: expected int, found None"),
+        ("training", [1], "training: expected keys and values, found [1]"),
+        ("meis", {"blur": 1}, "meis.blur: expected bool, found 1"),
+        ("units", {"layer": 4}, "units.layer: expected str, found 4"),
+        ("scans", {"day1": "raw", "day3": None}, "scans.day3: expected str, found None"),
+        ("scans", ["day1"], "scans: expected keys and values, found ['day1']"),
+        ("datasets", {"mouse1": [["day1"]]}, "datasets.mouse1: expected str, found ['day1']"),
+        ("loops", {"loop1": "day3"}, "loops.loop1: expected keys and values, found 'day3'"),
+        ("networks", {"positive": "no"}, "networks.positive: expected bool, found 'no'"),
+    ],
+)
+def test_a_wrong_type_is_an_error(section, content, message):
+    assert message in problems_of(**{section: content})
+
+
+@pytest.mark.parametrize(
+    ("section", "content", "message"),
+    [
+        ("training", {"patience": 0}, "training.patience: 0 is below the least allowed value 1"),
+        ("training", {"seeds": [1, -1]}, "training.seeds: -1 is below the least allowed value 0"),
+        ("training", {"seeds": []}, "training.seeds: is empty, at least one value is needed"),
+        ("training", {"tolerance": math.nan}, "training.tolerance: is not a number"),
+        ("meis", {"norm_px": "nan"}, "meis.norm_px: is not a number"),
+        ("selection", {"percentile": 101}, "selection.percentile: 101.0 is above the largest allowed value 100.0"),
+        ("networks", {"core": "Linear"}, "networks.core: 'Linear' is not one of GaussianLaplace, Stacked"),
+        ("networks", {"gamma_input": [50, -1]}, "networks.gamma_input: -1.0 is below the least allowed value 0.0"),
+        ("networks", {"gamma_input": []}, "networks.gamma_input: is empty, at least one value is needed"),
+        ("networks", {"hidden_kern": [7, 6]}, "networks.hidden_kern: 6 is even"),
+        ("networks", {"input_kern": 37}, "networks.input_kern: 37 px is larger than the images (36 x 64 px)"),
+        ("networks", {"shifter": "StaticAffine2d"}, "networks.shifter: 'StaticAffine2d' is not one of MLP, none"),
+    ],
+)
+def test_a_value_out_of_range_is_an_error(section, content, message):
+    assert message in problems_of(**{section: content})
+
+
+def test_the_values_at_the_ends_of_a_range_are_allowed():
+    config = check_config({**SCANS, "selection": {"percentile": 100, "top_fraction": 0}, "training": {"patience": 1}})
+    assert (config.selection.percentile, config.selection.top_fraction, config.training.patience) == (100, 0, 1)
+
+
+def test_both_the_cnn_and_the_linear_model_are_needed():
+    message = problems_of(networks={"core": "GaussianLaplace"})
+    assert "networks.core: both GaussianLaplace and StackedLinearGaussianLaplace are needed" in message
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"datasets": {}, "loops": {}}, "datasets: is empty"),
+        ({"datasets": {"mouse1": ["day1", "day2"]}}, "datasets.mouse1: scan 'day2' is not in scans"),
+        ({"loops": {"l": {"dataset": "mouse2", "source": "day1", "targets": ["day3"]}}}, "'mouse2' is not in datasets"),
+        ({"loops": {"l": {"dataset": "mouse1", "source": "day3", "targets": ["day3"]}}}, "'day3' is not a scan of"),
+        ({"loops": {"l": {"dataset": "mouse1", "source": "day1", "targets": ["day4"]}}}, "'day4' is not in scans"),
+        ({"loops": {"l": {"dataset": "mouse1", "source": "day1"}}}, "loops.l.targets: is missing"),
+        ({"loops": {"l/1": SCANS["loops"]["loop1"]}}, "name 'l/1': only letters, digits, '-' and '_' are allowed"),
+        ({"scans": {**SCANS["scans"], "mäus": "raw"}}, "name 'mäus': only letters, digits"),
+        ({"scans": {**SCANS["scans"], "a.b": "raw"}}, "name 'a.b': only letters, digits"),
+    ],
+)
+def test_a_broken_reference_is_an_error(sections, message):
+    assert message in problems_of(**sections)
+
+
+def test_all_problems_come_in_one_message():
+    message = problems_of(
+        unit={},
+        training={"patience": 0, "batch_size": "sixty", "epochs": 3},
+        networks={"gamma_input": [-1, 50], "gamma_hidden": [0.1, 1.0]},
+        datasets={"mouse1": ["day1", "day2"]},
+        loops={"loop1": {"dataset": "mouse3", "source": "day1", "targets": ["day3"]}, "loop2": {"dataset": "mouse1"}},
+    )
+    expected = [
+        "unit: unknown key",
+        "training.patience: 0 is below",
+        "training.batch_size: expected int",
+        "training.epochs: unknown key",
+        "networks.gamma_input: -1.0 is below",
+        "datasets.mouse1: scan 'day2'",
+        "loops.loop1.dataset: 'mouse3'",
+        "loops.loop2.source: is missing",
+        "loops.loop2.targets: is missing",
+    ]
+    assert message.startswith(f"config: {len(expected)} problems")
+    lines = message.splitlines()[1:]
+    assert len(lines) == len(expected)  # the grid's problem is said once
+    for wanted in expected:
+        assert any(wanted in line for line in lines), wanted
+
+
+def test_an_overlay_replaces_single_keys_and_lists_of_names_as_a_whole(tmp_path):
+    path = write(tmp_path / "config.yaml", {**SCANS, "training": {"patience": 4, "seeds": [1, 2]}})
+    overlay = {
+        "training": {"seeds": [5]},
+        "meis": {"iterations": 10},
+        "scans": {"other": "raw/other"},
+        "datasets": {"mouse2": ["other"]},
+        "loops": {},
+    }
+    config = read_config(path, overlay)
+    assert config.training.seeds == (5,) and config.training.patience == 4
+    assert config.meis.iterations == 10
+    assert config.scans == {"other": "raw/other"}
+    assert config.datasets == {"mouse2": ("other",)} and config.loops == {}
+    assert read_config(path).training.seeds == (1, 2)
+    with pytest.raises(InputError, match="scan 'day1' is not in scans"):
+        read_config(path, {"scans": {"other": "raw/other"}})
+    with pytest.raises(InputError, match="unknown key"):
+        read_config(path, {"training": {"seed": 5}})
+
+
+def test_a_file_that_is_no_config_is_an_input_error(tmp_path):
+    path = tmp_path / "config.yaml"
+    cases = ["- a\n- b\n", "text", "a: [1,", b"\xff\xfe\xfa", {**SCANS, "training": [1]}]
+    for content in cases:
+        path.write_bytes(content) if isinstance(content, bytes) else write(path, content)
+        with pytest.raises(InputError):
+            read_config(path, {"training": {"seeds": [1]}})
+    with pytest.raises(InputError, match=r"nothing\.yaml"):
+        read_config(tmp_path / "nothing.yaml")
+    with pytest.raises(InputError, match="datasets: is empty"):
+        read_config(write(path, ""))
+
+
+def test_every_key_has_a_default_and_a_comment_where_it_is_read():
+    """All sections but the lists of names can be left out, and are documented dataclasses."""
+    for field in dataclasses.fields(Config):
+        if dataclasses.is_dataclass(field.type):
+            assert field.type.__doc__ and dataclasses.is_dataclass(field.type())

@@ -1,0 +1,89 @@
+import pytest
+import torch
+from golden import close
+from torch.nn import functional as F
+
+from neurostatic.models.sampling import sample_bilinear
+
+RAMP = torch.arange(42, dtype=torch.float64).reshape(1, 6, 7, 1) / 10  # (image, y, x, channel)
+BORDER = [(-1, -1), (1, 1), (1, -1), (-1, 1), (-1, 0.3), (1, -0.2), (0.4, -1), (-0.7, 1), (0, 0)]
+OUTSIDE = [(1.2, 0), (-1.1, 0.5), (0.3, 1.15), (0.1, -1.3), (1.2, 1.2), (-1.05, -1.2), (3, 0), (0, -40), (1e6, 1e6)]
+
+
+def grid_sample(maps, points):
+    """torch's own, in our layout."""
+    sampled = F.grid_sample(
+        maps.permute(0, 3, 1, 2), points[:, :, None], mode="bilinear", padding_mode="zeros", align_corners=True
+    )
+    return sampled[..., 0].permute(0, 2, 1)
+
+
+def test_the_corners_of_the_grid_are_pixel_centers():
+    """G9; align_corners=False would give [0, .15, 2.05, 1.7, 0]."""
+    points = torch.tensor([[[-1, -1], [1, -1], [0, 0], [0.5, -0.25], [1.2, 0]]], dtype=torch.float64)
+    close(sample_bilinear(RAMP, points)[0, :, 0], [0, 0.6, 2.05, 1.7625, 0.94], 1e-12)
+
+
+def test_the_first_coordinate_runs_along_the_width():
+    points = torch.tensor([[[1.0, -1.0], [-1.0, 1.0]]], dtype=torch.float64)
+    close(sample_bilinear(RAMP, points)[0, :, 0], [0.6, 3.5], 1e-12)
+
+
+@pytest.mark.parametrize("size", [(6, 7), (5, 5), (2, 4), (1, 2), (1, 1)])
+def test_it_equals_grid_sample_with_its_gradients(size):
+    generator = torch.Generator().manual_seed(3)
+    n_images = 3
+    maps = torch.randn(n_images, *size, 4, generator=generator, dtype=torch.float64)
+    inside = torch.rand(n_images, 40, 2, generator=generator, dtype=torch.float64) * 2.6 - 1.3
+    fixed = torch.tensor(BORDER + OUTSIDE, dtype=torch.float64).expand(n_images, -1, -1)
+    points = torch.cat([inside, fixed], 1)
+    upstream = torch.randn(n_images, points.shape[1], 4, generator=generator, dtype=torch.float64)
+    results = []
+    for read in (sample_bilinear, grid_sample):
+        m, p = maps.clone().requires_grad_(), points.clone().requires_grad_()
+        sampled = read(m, p)
+        sampled.backward(upstream)
+        results.append((sampled.detach(), m.grad, p.grad))
+    (ours, our_maps, our_points), (theirs, their_maps, their_points) = results
+    close(ours, theirs, 1e-12)
+    close(our_maps, their_maps, 1e-9)
+    close(our_points, their_points, 1e-9)
+    assert ours.abs().max() > 0.5
+
+
+def test_far_outside_there_is_neither_value_nor_gradient():
+    maps = (RAMP + 1).requires_grad_()
+    points = torch.tensor([OUTSIDE[-3:]], dtype=torch.float64, requires_grad=True)
+    sampled = sample_bilinear(maps, points)
+    sampled.sum().backward()
+    assert sampled.eq(0).all() and points.grad.eq(0).all() and maps.grad.eq(0).all()
+
+
+def test_every_image_is_read_at_its_own_points():
+    maps = torch.randn(3, 6, 7, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    points = torch.tensor([[[0.1, 0.2]], [[-0.4, 0.9]], [[0.7, -0.3]]], dtype=torch.float64)
+    together = sample_bilinear(maps, points)
+    alone = torch.cat([sample_bilinear(maps[i : i + 1], points[i : i + 1]) for i in range(3)])
+    assert torch.equal(together, alone)
+
+
+def test_a_point_that_is_not_a_number_gives_nan_and_leaves_the_others():
+    """A network that diverges has such points; training must see that its responses are not finite."""
+    points = torch.tensor([[[float("nan"), 0.0], [0.0, 0.0], [0.0, float("inf")]]], dtype=torch.float64)
+    sampled = sample_bilinear(RAMP, points)[0, :, 0]
+    assert sampled[0].isnan()
+    close(sampled[1], 2.05, 1e-12)
+
+
+def test_the_gradient_of_units_that_share_a_pixel_has_the_same_bits_every_time():
+    generator = torch.Generator().manual_seed(5)
+    maps = torch.randn(4, 6, 7, 8, generator=generator)
+    points = torch.rand(4, 500, 2, generator=generator) * 0.2 - 0.1
+    weights = torch.randn(4, 500, 8, generator=generator)
+
+    def gradient():
+        leaf = maps.clone().requires_grad_()
+        (sample_bilinear(leaf, points) * weights).sum().backward()
+        return leaf.grad
+
+    assert torch.equal(gradient(), gradient())

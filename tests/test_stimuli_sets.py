@@ -1,0 +1,255 @@
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
+
+import neurostatic.stimuli.sets as sets
+from neurostatic.stimuli.calibration import MonitorCalibration
+from neurostatic.stimuli.contrast import area_downscale, luminance_chain
+from neurostatic.stimuli.sets import (
+    STIMULUS_SETS,
+    mei_vs_rf_set,
+    quality_table,
+    read_set,
+    within_tolerance,
+    write_set,
+)
+from neurostatic.store import InputError, read_table
+
+Y, X = np.mgrid[:36, :64].astype(float)
+LEVELS = np.arange(0, 256, 15)
+MONITOR = MonitorCalibration(LEVELS, 0.4 + 42 * (LEVELS / 255) ** 1.7)
+UNITS = pd.DataFrame({"scan": "5-1-2", "unit_id": [11, 12, 13, 14], "hu_rank": [1, np.nan, 0, 150]})
+
+
+def read_png(path):
+    return np.array(Image.open(path))
+
+
+def write_png(path, image):
+    Image.fromarray(image).save(path)
+
+
+def gabor(phase, cx):
+    return 120 + 70 * np.exp(-((X - cx) ** 2 + (Y - 17) ** 2) / 50) * np.cos((X - cx) * 0.7 + phase)
+
+
+CNN = np.stack([gabor(0.3 * i, 20 + 5 * i) for i in range(4)])
+LINEAR = np.stack([gabor(2 + 0.3 * i, 22 + 5 * i) for i in range(4)])
+
+
+@pytest.fixture(scope="module")
+def stimuli():
+    def respond(images, rows):
+        return images.mean(axis=(1, 2)) + rows
+
+    return mei_vs_rf_set(UNITS, CNN, LINEAR, MONITOR, respond)
+
+
+def test_pairs_share_an_id_in_order_of_rank_and_shift(stimuli):
+    manifest = stimuli.manifest
+    assert list(manifest.columns) == list(sets.MANIFEST_COLUMNS)
+    assert len(manifest) == len(stimuli.images) == len(stimuli.qc) == 2 * 2 * 9
+    cnn, linear = (manifest[manifest["image_class"] == c] for c in ("multi_cnn_mei", "multi_lin_rf"))
+    same = ["image_id", "owner_scan", "owner_unit_id", "x_shift", "y_shift"]
+    assert_array_equal(cnn[same], linear[same])
+    assert cnn["image_id"].tolist() == list(range(18))
+    # rank 0, then rank 1; rank 150 and no rank stay out
+    assert cnn["owner_unit_id"].tolist() == [13] * 9 + [11] * 9
+    assert cnn[["x_shift", "y_shift"]].values.tolist()[:4] == [[-1, -1], [-1, 0], [-1, 1], [0, -1]]
+    assert cnn["file"].tolist()[3] == "multi_cnn_mei/3.png"
+
+
+def test_images_are_matched_then_shifted(stimuli):
+    manifest = stimuli.manifest
+    assert stimuli.images.dtype == np.uint8 and stimuli.images.shape[1:] == (144, 256)
+    centered = luminance_chain(CNN[2], MONITOR).image
+    for place, row in manifest.query("image_class == 'multi_cnn_mei' and owner_unit_id == 13").iterrows():
+        image = np.roll(np.roll(centered, 4 * row["x_shift"], axis=1), 4 * row["y_shift"], axis=0)
+        assert_array_equal(stimuli.images[place], image)
+        assert row["sha256"] == hashlib.sha256(image.tobytes()).hexdigest()
+    linear = manifest.query("image_class == 'multi_lin_rf' and owner_unit_id == 11")
+    centered = linear.query("x_shift == 0 and y_shift == 0").index[0]
+    assert_array_equal(stimuli.images[centered], luminance_chain(LINEAR[0], MONITOR).image)
+
+
+def test_prediction_is_of_the_rounded_image_by_its_owner(stimuli):
+    rows = stimuli.manifest["owner_unit_id"].map({11: 0, 13: 2})
+    expected = area_downscale(stimuli.images, 4).mean(axis=(1, 2)) + rows
+    assert_allclose(stimuli.manifest["predicted_response"], expected)
+    without = mei_vs_rf_set(UNITS, CNN, LINEAR, MONITOR, shifts_px=(0,))
+    assert without.manifest["predicted_response"].isna().all() and len(without.images) == 4
+
+
+def test_every_image_is_at_the_target_after_rounding(stimuli):
+    assert stimuli.qc["ok"].all()
+    shown = MONITOR.luminance(stimuli.images)
+    assert_allclose(stimuli.qc["mean_cd_m2"], shown.mean(axis=(1, 2)))
+    assert_allclose(stimuli.qc["contrast_cd_m2"], shown.std(axis=(1, 2)))
+    assert_allclose(stimuli.qc["mean_cd_m2"], 10, rtol=0.05)
+    assert_allclose(stimuli.qc["contrast_cd_m2"], 2, rtol=0.05)
+
+
+def test_tolerance_is_five_percent():
+    assert [within_tolerance(m, 10) for m in (10.4, 10.6, 10)] == [True, False, True]
+    assert [within_tolerance(c, 2) for c in (2.0, 1.91, 1.89)] == [True, True, False]
+
+
+def test_quality_table_sees_a_darkened_image(stimuli):
+    darker = np.clip(stimuli.images[:2], 1, 254)
+    darker[1] = np.maximum(darker[1], 20) - 12
+    darker[1, 0, :] = 0
+    qc = quality_table(darker, stimuli.manifest[:2], MONITOR, 10, 2)
+    assert qc["mean_ok"].tolist() == [True, False] and qc["ok"].tolist() == [True, False]
+    assert qc["clipped_fraction"].tolist() == [0, pytest.approx(1 / 144)]
+
+
+def test_images_that_miss_the_target_are_all_named():
+    flat_cnn, flat_linear = CNN.copy(), LINEAR.copy()
+    flat_cnn[2], flat_linear[0] = 7.0, 120.0
+    with pytest.raises(InputError) as error:
+        mei_vs_rf_set(UNITS, flat_cnn, flat_linear, MONITOR, shifts_px=(0, 1))
+    message = str(error.value)
+    assert "2 problems" in message
+    assert "multi_cnn_mei 0, 1, 2, 3 (scan 5-1-2, unit 13): mean" in message
+    assert "multi_lin_rf 4, 5, 6, 7 (scan 5-1-2, unit 11): mean" in message
+    assert "contrast 0.000 cd/m2 (target 2 +- 5%)" in message
+    with pytest.raises(InputError, match=r"(?s)4 problems.*target 20 \+- 5%"):
+        mei_vs_rf_set(UNITS, CNN, LINEAR, MONITOR, contrast_cd_m2=20, shifts_px=(0,))
+
+
+def test_all_faults_of_the_input_are_named():
+    units = UNITS.assign(hu_rank=[0, 0, 1, 2], unit_id=[1, 1, 3, 4])
+    broken = LINEAR.copy()
+    broken[3, 0, 0] = np.nan
+    with pytest.raises(InputError) as error:
+        mei_vs_rf_set(units, CNN, broken, MONITOR, shifts_px=(-1, 1))
+    message = str(error.value)
+    assert "4 problems" in message
+    for said in (
+        "hu_rank [0] given more than once",
+        "a unit (scan, unit_id)",
+        "0 among them",
+        "unit 4 is not finite",
+    ):
+        assert said in message
+
+
+@pytest.mark.parametrize(
+    ("units", "linear", "said"),
+    [
+        (UNITS.drop(columns="hu_rank"), LINEAR, "column 'hu_rank' of units is missing"),
+        (UNITS, LINEAR[:3], "one size"),
+        (UNITS, LINEAR[:, :20], "one size"),
+        (UNITS.assign(hu_rank=np.nan), LINEAR, "no unit has a hu_rank below 150"),
+        (UNITS.assign(hu_rank="first"), LINEAR, "hu_rank must be a number or empty"),
+        (UNITS.assign(unit_id=["a", "b", "c", "d"]), LINEAR, "unit_id must be a whole number"),
+    ],
+)
+def test_bad_input_is_refused(units, linear, said):
+    with pytest.raises(InputError, match=said):
+        mei_vs_rf_set(units, CNN, linear, MONITOR)
+
+
+def test_labelled_meis_off_by_one_are_refused():
+    labels = {"unit_id": ("unit", UNITS["unit_id"]), "scan": ("unit", UNITS["scan"])}
+    linear = xr.DataArray(LINEAR, dims=("unit", "y", "x"), coords=labels)
+    assert len(mei_vs_rf_set(UNITS, CNN, linear, MONITOR, shifts_px=(0,)).images) == 4
+    with pytest.raises(InputError, match="multi_lin_rf: coordinate 'unit_id' is not in the order"):
+        mei_vs_rf_set(UNITS, CNN, linear.roll(unit=1, roll_coords=True), MONITOR)
+
+
+def test_a_monitor_too_dark_is_refused():
+    dark = MonitorCalibration(LEVELS, 0.4 + 8 * (LEVELS / 255) ** 1.7)
+    with pytest.raises(InputError, match="cannot be shown"):
+        mei_vs_rf_set(UNITS, CNN, LINEAR, dark)
+
+
+def files_under(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_written_set_reads_back(stimuli, tmp_path):
+    folder = tmp_path / "stimuli" / "mei_vs_rf"
+    write_set(stimuli, folder, {"seed": 1})
+    manifest, images = read_set(folder)
+    assert_array_equal(images, stimuli.images)
+    pd.testing.assert_frame_equal(manifest, stimuli.manifest, check_dtype=False)
+    assert files_under(folder) == set(manifest["file"]) | set(sets.TABLES)
+    assert read_png(folder / "multi_lin_rf" / "17.png").shape == (144, 256)
+    assert read_table(folder / "qc.csv")["ok"].all()
+    assert os.listdir(folder.parent) == ["mei_vs_rf"]
+
+
+def test_files_of_an_earlier_run_go(stimuli, tmp_path):
+    folder = tmp_path / "mei_vs_rf"
+    write_set(stimuli, folder, {})
+    small = mei_vs_rf_set(UNITS, CNN, LINEAR, MONITOR, shifts_px=(0,))
+    write_set(small, folder, {})
+    assert files_under(folder) == set(small.manifest["file"]) | set(sets.TABLES)
+    (folder / "manifest.csv").unlink()  # as a workflow does before it runs a rule again
+    write_set(small, folder, {})
+    assert len(read_set(folder)[1]) == 4
+
+
+def test_a_failure_while_writing_leaves_the_earlier_set(stimuli, tmp_path, monkeypatch):
+    folder = tmp_path / "mei_vs_rf"
+    write_set(stimuli, folder, {})
+    before = files_under(folder)
+
+    save = Image.Image.save
+
+    def full_disk(image, path):
+        if path.name == "5.png":
+            raise OSError("no space left")
+        save(image, path)
+
+    monkeypatch.setattr(Image.Image, "save", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        write_set(stimuli, folder, {})
+    assert files_under(folder) == before and os.listdir(tmp_path) == ["mei_vs_rf"]
+    with pytest.raises(OSError, match="no space left"):
+        write_set(stimuli, tmp_path / "fresh", {})
+    assert os.listdir(tmp_path) == ["mei_vs_rf"]
+
+
+def test_a_folder_with_other_files_is_left_alone(stimuli, tmp_path):
+    (tmp_path / "thesis.docx").write_text("years of work")
+    with pytest.raises(InputError, match=r"thesis\.docx"):
+        write_set(stimuli, tmp_path, {})
+    assert files_under(tmp_path) == {"thesis.docx"}
+
+
+def test_reading_names_every_damaged_image(stimuli, tmp_path):
+    folder = tmp_path / "set"
+    write_set(stimuli, folder, {})
+    changed = read_png(folder / "multi_cnn_mei" / "0.png").copy()
+    changed[0, 0] += 1
+    write_png(folder / "multi_cnn_mei" / "0.png", changed)
+    (folder / "multi_cnn_mei" / "1.png").unlink()
+    (folder / "multi_cnn_mei" / "2.png").write_bytes(b"not a picture")
+    write_png(folder / "multi_cnn_mei" / "3.png", np.zeros((144, 256, 3), np.uint8))
+    write_png(folder / "multi_cnn_mei" / "4.png", np.zeros((36, 64), np.uint8))
+    with pytest.raises(InputError) as error:
+        read_set(folder)
+    message = str(error.value)
+    assert "5 problems" in message
+    for said in (
+        "0.png: the pixels differ",
+        "1.png: not a readable",
+        "2.png: not a readable",
+        "3.png: not an 8-bit",
+    ):
+        assert f"multi_cnn_mei/{said}" in message
+    with pytest.raises(InputError, match="no such file"):
+        read_set(tmp_path / "nowhere")
+
+
+def test_kinds_are_listed():
+    assert STIMULUS_SETS["mei_vs_rf"] is mei_vs_rf_set

@@ -1,0 +1,101 @@
+"""Everything found -> compared with the truth where there is one -> one page."""
+
+TRUE_LOOPS = {
+    name: loop
+    for name, loop in CONFIG.loops.items()
+    if {loop.source, *loop.targets} <= set(SIMULATED)
+}
+LOOP_FILES = ["matches.csv", "confusion.zarr.zip", "diagonal.csv", "tests.csv"]
+STIMULATED = sorted({loop.dataset for loop in CONFIG.loops.values()})
+
+
+rule compare_truth:
+    input:
+        truths=[
+            f"results/simulation/{scan}.truth.zarr.zip"
+            for loop in TRUE_LOOPS.values()
+            for scan in (loop.source, *loop.targets)
+        ],
+        stores=[
+            f"results/datasets/{loop.source}.zarr.zip" for loop in TRUE_LOOPS.values()
+        ],
+        selection=[
+            f"results/selection/{loop.dataset}.csv" for loop in TRUE_LOOPS.values()
+        ],
+        meis=[
+            f"results/meis/{loop.dataset}/{model_type}.zarr.zip"
+            for loop in TRUE_LOOPS.values()
+            for model_type in CORE_OF
+        ],
+        matches=[f"results/closed_loop/{name}/matches.csv" for name in TRUE_LOOPS],
+    output:
+        recovery="results/truth/recovery.csv",
+        ceiling="results/truth/ceiling.csv",
+    log:
+        "results/logs/compare_truth.log",
+    benchmark:
+        "results/benchmarks/compare_truth.tsv"
+    params:
+        loops=[
+            {"name": name, "source": loop.source, "dataset": loop.dataset}
+            for name, loop in TRUE_LOOPS.items()
+        ],
+        code=code("compare_truth"),
+    message:
+        "comparing with the truth"
+    script:
+        "../scripts/compare_truth.py"
+
+
+rule write_report:
+    input:
+        verdicts=expand("results/scans/{scan}.json", scan=CONFIG.scans),
+        stores=expand("results/datasets/{scan}.zarr.zip", scan=CONFIG.scans),
+        selection=expand("results/selection/{dataset}.csv", dataset=CONFIG.datasets),
+        scores=[
+            f"results/models/{dataset}/{network}/{seed}{table}.csv"
+            for dataset in CONFIG.datasets
+            for network in NETWORKS
+            for seed in CONFIG.training.seeds
+            for table in ("", "_history")
+        ],
+        meis=expand(
+            "results/meis/{dataset}/{model_type}.zarr.zip",
+            dataset=CONFIG.datasets,
+            model_type=CORE_OF,
+        ),
+        masks=expand("results/masks/{dataset}.zarr.zip", dataset=CONFIG.datasets),
+        stimuli=expand(
+            "results/stimuli/{dataset}/mei_vs_rf/{table}.csv",
+            dataset=STIMULATED,
+            table=["manifest", "qc"],
+        ),
+        calibrations=[
+            f"results/calibrations/{CONFIG.datasets[dataset][0]}{table}.csv"
+            for dataset in STIMULATED
+            for table in ("", "_fit")
+        ],
+        loops=expand(
+            "results/closed_loop/{loop}/{file}", loop=CONFIG.loops, file=LOOP_FILES
+        ),
+        truth=(
+            ["results/truth/recovery.csv", "results/truth/ceiling.csv"]
+            if TRUE_LOOPS
+            else []
+        ),
+    output:
+        "results/report.html",
+    log:
+        "results/logs/write_report.log",
+    benchmark:
+        "results/benchmarks/write_report.tsv"
+    params:
+        datasets={name: list(scans) for name, scans in CONFIG.datasets.items()},
+        loops={name: asdict(loop) for name, loop in CONFIG.loops.items()},
+        networks=list(NETWORKS),
+        seeds=list(CONFIG.training.seeds),
+        code=code("write_report"),
+    message:
+        "report"
+    script:
+        "../scripts/write_report.py"

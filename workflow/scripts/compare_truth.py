@@ -1,0 +1,41 @@
+"""Compare what the loops found with the truth of the virtual mouse."""
+
+import pandas as pd
+from door import compute_device, door, origin
+
+from neurostatic.simulation.recovery import drive_ratio, matches_correct, single_trial_ceiling
+from neurostatic.store import read_arrays, read_table, write_table
+
+compute_device(snakemake.threads)
+with door(snakemake):
+    recovered, ceilings = [], []
+    for loop in snakemake.params.loops:
+        truth = read_arrays(f"results/simulation/{loop['source']}.truth.zarr.zip")
+        data = read_arrays(f"results/datasets/{loop['source']}.zarr.zip")
+        ceiling = single_trial_ceiling(truth, data.responses.values, data.trial_idx.values, data.unit_id.values)
+        ceiling.insert(0, "scan", loop["source"])
+        selection = read_table(f"results/selection/{loop['dataset']}.csv")
+        units = selection[(selection.scan == loop["source"]) & selection.hu_rank.notna()][["scan", "unit_id", "oracle"]]
+        for column, model_type in (("mei_drive_ratio", "cnn"), ("rf_drive_ratio", "linear")):
+            meis = read_arrays(f"results/meis/{loop['dataset']}/{model_type}.zarr.zip")
+            meis = meis.isel(unit=(meis.scan.values == loop["source"]) & (meis.failed.values == ""))
+            ratio = drive_ratio(truth, meis.unit_id.values, meis.mei.values)
+            ratios = pd.DataFrame({"unit_id": meis.unit_id.values, column: ratio})
+            units = units.merge(ratios, on="unit_id", how="left")
+        matches = read_table(f"results/closed_loop/{loop['name']}/matches.csv")
+        correct = []
+        for scan, of_scan in matches.groupby("scan"):
+            target = read_arrays(f"results/simulation/{scan}.truth.zarr.zip")
+            right = matches_correct(truth, target, of_scan)
+            correct.append(pd.DataFrame({"unit_id": of_scan.src_unit_id.to_numpy(), "match_correct": right}))
+        correct = pd.concat(correct).groupby("unit_id", as_index=False).match_correct.mean()
+        units = units.merge(correct, on="unit_id", how="left")
+        recovered.append(units.merge(ceiling[["unit_id", "kind"]], on="unit_id", how="left"))
+        ceilings.append(ceiling)
+    columns = ["scan", "unit_id", "kind", "oracle", "mei_drive_ratio", "rf_drive_ratio", "match_correct"]
+    recovery = pd.concat(recovered)[columns]
+    made = origin(snakemake)
+    write_table(recovery, snakemake.output.recovery, made)
+    write_table(pd.concat(ceilings), snakemake.output.ceiling, made)
+    print(recovery.groupby("kind")[["mei_drive_ratio", "rf_drive_ratio"]].median().round(3).to_string())
+    print(f"all: {recovery.mei_drive_ratio.median():.3f}; matches correct: {recovery.match_correct.mean():.3f}")

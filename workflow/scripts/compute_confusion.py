@@ -1,0 +1,29 @@
+"""Responses of the matched cells of one scan to every unit's images: raw, normalized, z-scored."""
+
+import pandas as pd
+from door import door, origin
+
+from neurostatic.closed_loop.confusion import scan_confusion
+from neurostatic.store import read_arrays, read_table, write_table
+
+with door(snakemake):
+    data = read_arrays(snakemake.input.store)
+    manifest = read_table(snakemake.input.manifest).set_index(["image_class", "image_id"])
+    matches = read_table(snakemake.input.matches)
+    matches = matches[matches.scan == snakemake.wildcards.scan]
+    shown = pd.MultiIndex.from_arrays([data.image_class.values.astype(object), data.image_id.values])
+    trials = manifest.reindex(shown)  # images that are not in the manifest have no owner
+    ours = trials.owner_scan == snakemake.params.source
+    tables = []
+    for response in ("raw", "normalized", "zscore"):
+        table = scan_confusion(
+            data.responses.values,
+            data.unit_id.values,
+            data.image_class.values,
+            trials.owner_unit_id.where(ours, -1).fillna(-1).astype(int).to_numpy(),
+            ((trials.x_shift == 0) & (trials.y_shift == 0)).to_numpy(),
+            matches[["src_unit_id", "unit_id"]],
+            response,
+        )
+        tables.append(table.assign(response=response))
+    write_table(pd.concat(tables), snakemake.output[0], origin(snakemake))

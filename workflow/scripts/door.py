@@ -1,0 +1,69 @@
+"""What every script does around its library call: log, threads, device, provenance, and one clear error message."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from neurostatic.provenance import checksum, commit, provenance, versions
+from neurostatic.store import InputError
+
+
+class Tee:
+    """Write to several streams."""
+
+    def __init__(self, *streams):
+        self.streams = streams
+
+    def write(self, text: str) -> int:
+        for stream in self.streams:
+            stream.write(text)
+            stream.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        for stream in self.streams:
+            stream.flush()
+
+
+@contextmanager
+def door(job, device: str = "cpu") -> Iterator[None]:
+    """Run the body of a script: its output goes to the terminal and to the job's log, which opens with what runs.
+
+    An InputError ends the job with its message alone.
+    """
+    Path(job.log[0]).parent.mkdir(parents=True, exist_ok=True)
+    with open(job.log[0], "w") as log:
+        state = commit()
+        print(
+            f"{job.rule}: commit {state['commit']}{' (changed)' if state['dirty'] else ''}, device {device}, "
+            + ", ".join(f"{name} {version}" for name, version in versions().items()),
+            file=log,
+        )
+        sys.stdout = Tee(sys.__stdout__, log)
+        sys.stderr = Tee(sys.__stderr__, log)
+        try:
+            yield
+        except InputError as error:
+            print(f"\n{job.rule}: {error}\n(log: {job.log[0]})\n", file=sys.stderr)
+            sys.exit(1)
+        finally:
+            sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+
+
+def origin(job, seed: int | None = None, device: str = "cpu") -> dict:
+    """Provenance of what the job makes."""
+    parameters = {name: value for name, value in job.params.items() if name != "code"}
+    inputs = {str(path): checksum(path) for path in job.input if Path(path).is_file()}
+    return provenance({"rule": job.rule, **parameters}, inputs, seed, device)
+
+
+def compute_device(threads: int) -> str:
+    """The GPU if there is one, else the CPU with this many threads; always deterministic algorithms."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,24 @@
+"""Tight mask of every MEI: the smallest region that keeps the wanted part of the response."""
+
+from door import compute_device, door, origin
+from ensembles import best_network, paired_px
+
+from neurostatic.stimuli.masks import tight_masks
+from neurostatic.store import read_arrays, write_arrays
+
+device = compute_device(snakemake.threads)
+with door(snakemake, device):
+    meis = read_arrays(snakemake.input.meis)
+    members = best_network(snakemake.input.best, snakemake.input.models, "GaussianLaplace", device)
+    respond = paired_px(members, meis.scan.values, meis.unit_id.values)
+    options = snakemake.params.masks
+    masks = tight_masks(
+        meis.mei.values,
+        respond,
+        deviation_factor=options["deviation_factor"],
+        blur_sigma=options["blur_sigma_px"],
+        target_ratio=options["target_ratio"],
+    )
+    masks = masks.assign_coords(scan=meis.scan, unit_id=meis.unit_id)
+    write_arrays(masks, snakemake.output[0], origin(snakemake, device=device))
+    print(f"{int((~masks.failed).sum())} masks; median reduction ratio {float(masks.reduction_ratio.median()):.3f}")

@@ -1,0 +1,31 @@
+"""Choose the best model of each core, rank units by their oracle, and select those whose MEIs are made."""
+
+import pandas as pd
+from door import door, origin
+
+from neurostatic.config import Selection
+from neurostatic.data.datasets import open_multi_dataset
+from neurostatic.fitting.selection import best_models, oracle_table, rank_by_oracle, select_units
+from neurostatic.store import read_table, write_table
+
+with door(snakemake):
+    paths = dict(zip(snakemake.params.scans, snakemake.input.stores, strict=True))
+    members = open_multi_dataset(paths, snakemake.params.units["brain_area"], snakemake.params.units["layer"])
+    scores = []
+    for path in snakemake.input.scores:
+        network, seed = path.removesuffix(".csv").split("/")[-2:]
+        scores.append(read_table(path).assign(network=network, seed=int(seed)))
+    scores = pd.concat(scores)
+    best = best_models(scores, snakemake.params.cores)
+    units = oracle_table(members)
+    for column, core in (("cnn_corr", "GaussianLaplace"), ("lin_corr", "StackedLinearGaussianLaplace")):
+        model = best[best.core == core].iloc[0]
+        of_model = (scores.network == model.network) & (scores.seed == model.seed) & (scores.tier == "test")
+        test = scores[of_model].rename(columns={"pearson": column})
+        units = units.merge(test[["scan", "unit_id", column]], on=["scan", "unit_id"], how="left")
+    selected = select_units(rank_by_oracle(units), Selection(**snakemake.params.selection))
+    made = origin(snakemake)
+    write_table(selected, snakemake.output.units, made)
+    write_table(best, snakemake.output.models, made)
+    print(best.to_string(index=False))
+    print(f"oracle: median {selected.oracle.median():.3f}; {selected.hu_rank.notna().sum()} units selected")

@@ -14,18 +14,12 @@ from neurostatic.provenance import code_of
 from neurostatic.store import InputError
 
 HERE = Path(workflow.basedir)
-GPU = int(
-    shutil.which("nvidia-smi") is not None
-)  # of this machine; on a cluster profiles/slurm asks for one
+# GPU jobs ask for the GPU of this machine if it has one; on a cluster profiles/slurm asks for one.
+GPU = int(shutil.which("nvidia-smi") is not None)
 try:
     CONFIG = read_config(HERE / "config.yaml", overlay=config)
 except InputError as error:
     raise WorkflowError(str(error)) from None
-
-
-def code(rule_name):
-    """Hash of the library code that a rule's script rests on (Snakemake itself watches only the script)."""
-    return code_of(HERE / "workflow" / "scripts" / f"{rule_name}.py")
 
 
 wildcard_constraints:
@@ -38,6 +32,7 @@ wildcard_constraints:
     model_type="cnn|linear",
 
 
+include: "workflow/rules/inputs.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/stimuli.smk"

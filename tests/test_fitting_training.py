@@ -11,6 +11,7 @@ from neurostatic.config import Training
 from neurostatic.fitting.evaluation import TierTensors, predict, score_units
 from neurostatic.fitting.training import _train_epoch, cycle_scans, early_stopping, poisson_loss, train_network
 from neurostatic.models import CorePlusReadout
+from neurostatic.store import InputError
 
 TARGETS = torch.tensor([[0, 1.5, 0.5], [2, 0, 1]], dtype=torch.float64)
 NAN = float("nan")
@@ -242,5 +243,5 @@ def test_a_training_that_diverges_keeps_its_best_state():
 def test_responses_that_are_not_finite_are_an_error():
     scans = make_scans()
     scans["a"]["validation"].responses[3, 1] = NAN
-    with pytest.raises(FloatingPointError, match="not finite"):
+    with pytest.raises(InputError, match="no validation correlation"):
         train_network(NETWORK_F, QUICK, scans, 1, CPU, quiet)

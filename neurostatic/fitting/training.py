@@ -9,6 +9,7 @@ import torch
 from neurostatic.config import Network, Training
 from neurostatic.fitting.evaluation import TierTensors, predict, score_units
 from neurostatic.models.networks import CorePlusReadout
+from neurostatic.store import InputError
 
 Progress = Callable[[str], None]
 
@@ -31,11 +32,10 @@ def train_network(
         seed: of the first weights and of the batch order, each with its own generator.
 
     Returns:
-        The network in eval mode, and the history: one row an epoch (stage, learning_rate, epoch, loss,
-        validation_correlation).
+        The network in eval mode, and the history: one row an epoch (stage, learning_rate, epoch, loss, and
+        correlation_before: the mean validation correlation before that epoch).
 
-    Raises:
-        FloatingPointError: the loss or the validation correlation is not finite from the start.
+    Raises InputError if no unit's responses vary in a validation tier, or the training diverged from the start.
     """
     network = CorePlusReadout(config, {scan: tiers["train"].responses.shape[1] for scan, tiers in scans.items()})
     mean_responses = {scan: tiers["train"].responses.mean(0).cpu() for scan, tiers in scans.items()}
@@ -44,8 +44,11 @@ def train_network(
     order = torch.Generator().manual_seed(seed + 1)
 
     def validation_correlation() -> float:
-        scores = [score_units(predict(network, scan, tiers["validation"]), tiers["validation"].responses)
-                  for scan, tiers in scans.items()]  # fmt: skip
+        scores = []
+        for scan, tiers in scans.items():
+            responses = tiers["validation"].responses
+            varies = (responses != responses[:1]).any(0).cpu()  # a silent unit has no correlation
+            scores.append(score_units(predict(network, scan, tiers["validation"]), responses)[varies])
         return torch.cat(scores).mean().item()
 
     history: list[dict] = []
@@ -72,7 +75,10 @@ def train_network(
             )
     final = validation_correlation()
     if not math.isfinite(final):
-        raise FloatingPointError("validation correlation is not finite: a unit is constant or the training diverged")
+        raise InputError(
+            "no validation correlation: no unit's responses vary over the validation trials, or the training diverged "
+            "(a smaller training.learning_rates may help)"
+        )
     report(f"validation correlation of the best state: {final:.4f}")
     return network.eval(), history
 

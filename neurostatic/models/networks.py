@@ -29,6 +29,9 @@ class CorePlusReadout(nn.Module):
 
     def __init__(self, config: Network, n_units: dict[str, int]):
         super().__init__()
+        for scan in n_units:
+            if hasattr(nn.ModuleDict(), scan):  # torch keeps modules and its own attributes in one space of names
+                raise InputError(f"a scan cannot be called '{scan}': torch keeps this name for itself")
         self.config = config
         self.core = StackedCore(
             hidden_channels=config.hidden_channels,
@@ -114,7 +117,7 @@ def save_network(
     content = {
         "format": FORMAT,
         "network": dataclasses.asdict(network.config),
-        "unit_ids": unit_ids,
+        "unit_ids": {scan: [int(unit_id) for unit_id in ids] for scan, ids in unit_ids.items()},
         "normalization": normalization,
         "provenance": json.dumps(provenance, default=str),
         "weights": {name: tensor.cpu() for name, tensor in network.state_dict().items()},

@@ -30,7 +30,7 @@ def sample_bilinear(maps: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
             inside = (corner_x >= 0) & (corner_x <= width - 1) & (corner_y >= 0) & (corner_y <= height - 1)
             weight = weight_x * weight_y * inside  # (image, unit)
             row = corner_y.clamp(0, height - 1) * width + corner_x.clamp(0, width - 1)
-            row = (row.long() + first_row).flatten()
+            row = (row.nan_to_num().long() + first_row).flatten()  # a NaN point gives NaN by its weight
             value = rows.index_select(0, row).reshape(n_images, n_units, n_channels) * weight[..., None]
             sampled = value if sampled is None else sampled + value
     return sampled

@@ -5,9 +5,7 @@ rule match_cells:
     input:
         stimuli=lambda wildcards: f"results/stimuli/{CONFIG.loops[wildcards.loop].dataset}/mei_vs_rf/manifest.csv",
         source_verdict=lambda wildcards: f"results/scans/{CONFIG.loops[wildcards.loop].source}.json",
-        target_verdicts=lambda wildcards: expand(
-            "results/scans/{scan}.json", scan=CONFIG.loops[wildcards.loop].targets
-        ),
+        target_verdicts=lambda wildcards: expand("results/scans/{scan}.json", scan=CONFIG.loops[wildcards.loop].targets),
         targets=lambda wildcards: expand(
             "results/datasets/{scan}.zarr.zip",
             scan=CONFIG.loops[wildcards.loop].targets,
@@ -18,6 +16,8 @@ rule match_cells:
         "results/logs/match_cells/{loop}.log",
     benchmark:
         "results/benchmarks/match_cells/{loop}.tsv"
+    conda:
+        "../../envs/neurostatic.yaml"
     params:
         source=lambda wildcards: CONFIG.loops[wildcards.loop].source,
         targets=lambda wildcards: list(CONFIG.loops[wildcards.loop].targets),
@@ -40,6 +40,8 @@ rule compute_confusion:
         "results/logs/compute_confusion/{loop}/{scan}.log",
     benchmark:
         "results/benchmarks/compute_confusion/{loop}/{scan}.tsv"
+    conda:
+        "../../envs/neurostatic.yaml"
     params:
         source=lambda wildcards: CONFIG.loops[wildcards.loop].source,
         code=code("compute_confusion"),
@@ -63,6 +65,8 @@ rule summarize_confusion:
         "results/logs/summarize_confusion/{loop}.log",
     benchmark:
         "results/benchmarks/summarize_confusion/{loop}.tsv"
+    conda:
+        "../../envs/neurostatic.yaml"
     params:
         statistics=asdict(CONFIG.statistics),
         code=code("summarize_confusion"),

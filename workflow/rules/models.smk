@@ -1,14 +1,5 @@
 """Data sets -> one model per network and seed -> the best models and the units whose MEIs are made."""
 
-NETWORKS = {name: asdict(network) for name, network in CONFIG.networks.items()}
-
-
-def scan_stores(wildcards):
-    """Stores of the scans of a data set."""
-    return expand(
-        "results/datasets/{scan}.zarr.zip", scan=CONFIG.datasets[wildcards.dataset]
-    )
-
 
 rule train_model:
     input:
@@ -21,6 +12,8 @@ rule train_model:
         "results/logs/train_model/{dataset}/{network}/{seed}.log",
     benchmark:
         "results/benchmarks/train_model/{dataset}/{network}/{seed}.tsv"
+    conda:
+        "../../envs/neurostatic.yaml"
     threads: 1
     resources:
         gpu=GPU,
@@ -52,6 +45,8 @@ rule select_units:
         "results/logs/select_units/{dataset}.log",
     benchmark:
         "results/benchmarks/select_units/{dataset}.tsv"
+    conda:
+        "../../envs/neurostatic.yaml"
     params:
         scans=lambda wildcards: list(CONFIG.datasets[wildcards.dataset]),
         units=asdict(CONFIG.units),

@@ -1,13 +1,5 @@
 """Everything found -> compared with the truth where there is one -> one page."""
 
-TRUE_LOOPS = {
-    name: loop
-    for name, loop in CONFIG.loops.items()
-    if {loop.source, *loop.targets} <= set(SIMULATED)
-}
-LOOP_FILES = ["matches.csv", "confusion.zarr.zip", "diagonal.csv", "tests.csv"]
-STIMULATED = sorted({loop.dataset for loop in CONFIG.loops.values()})
-
 
 rule compare_truth:
     input:
@@ -16,12 +8,8 @@ rule compare_truth:
             for loop in TRUE_LOOPS.values()
             for scan in (loop.source, *loop.targets)
         ],
-        stores=[
-            f"results/datasets/{loop.source}.zarr.zip" for loop in TRUE_LOOPS.values()
-        ],
-        selection=[
-            f"results/selection/{loop.dataset}.csv" for loop in TRUE_LOOPS.values()
-        ],
+        stores=[f"results/datasets/{loop.source}.zarr.zip" for loop in TRUE_LOOPS.values()],
+        selection=[f"results/selection/{loop.dataset}.csv" for loop in TRUE_LOOPS.values()],
         meis=[
             f"results/meis/{loop.dataset}/{model_type}.zarr.zip"
             for loop in TRUE_LOOPS.values()
@@ -35,11 +23,10 @@ rule compare_truth:
         "results/logs/compare_truth.log",
     benchmark:
         "results/benchmarks/compare_truth.tsv"
+    conda:
+        "../../envs/neurostatic.yaml"
     params:
-        loops=[
-            {"name": name, "source": loop.source, "dataset": loop.dataset}
-            for name, loop in TRUE_LOOPS.items()
-        ],
+        loops=[{"name": name, "source": loop.source, "dataset": loop.dataset} for name, loop in TRUE_LOOPS.items()],
         code=code("compare_truth"),
     message:
         "comparing with the truth"
@@ -75,20 +62,16 @@ rule write_report:
             for dataset in STIMULATED
             for table in ("", "_fit")
         ],
-        loops=expand(
-            "results/closed_loop/{loop}/{file}", loop=CONFIG.loops, file=LOOP_FILES
-        ),
-        truth=(
-            ["results/truth/recovery.csv", "results/truth/ceiling.csv"]
-            if TRUE_LOOPS
-            else []
-        ),
+        loops=expand("results/closed_loop/{loop}/{file}", loop=CONFIG.loops, file=LOOP_FILES),
+        truth=(["results/truth/recovery.csv", "results/truth/ceiling.csv"] if TRUE_LOOPS else []),
     output:
         "results/report.html",
     log:
         "results/logs/write_report.log",
     benchmark:
         "results/benchmarks/write_report.tsv"
+    conda:
+        "../../envs/neurostatic.yaml"
     params:
         datasets={name: list(scans) for name, scans in CONFIG.datasets.items()},
         loops={name: asdict(loop) for name, loop in CONFIG.loops.items()},

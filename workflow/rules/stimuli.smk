@@ -1,23 +1,5 @@
 """The best models -> MEIs (of the CNN) and RFs (of the linear model) -> masks -> stimuli in cd/m2."""
 
-CORE_OF = {"cnn": "GaussianLaplace", "linear": "StackedLinearGaussianLaplace"}
-
-
-def models_of_type(wildcards):
-    """Every model whose core is of the wanted type: which network is best is known only when selection is done."""
-    model_type = getattr(wildcards, "model_type", "cnn")
-    networks = [
-        name
-        for name, network in NETWORKS.items()
-        if network["core"] == CORE_OF[model_type]
-    ]
-    return expand(
-        "results/models/{dataset}/{network}/{seed}.pt",
-        dataset=wildcards.dataset,
-        network=networks,
-        seed=CONFIG.training.seeds,
-    )
-
 
 rule make_meis:
     input:
@@ -30,6 +12,8 @@ rule make_meis:
         "results/logs/make_meis/{dataset}/{model_type}.log",
     benchmark:
         "results/benchmarks/make_meis/{dataset}/{model_type}.tsv"
+    conda:
+        "../../envs/neurostatic.yaml"
     threads: 1
     resources:
         gpu=GPU,
@@ -56,6 +40,8 @@ rule make_masks:
         "results/logs/make_masks/{dataset}.log",
     benchmark:
         "results/benchmarks/make_masks/{dataset}.tsv"
+    conda:
+        "../../envs/neurostatic.yaml"
     params:
         masks=asdict(CONFIG.masks),
         code=code("make_masks"),
@@ -76,6 +62,8 @@ rule calibrate_monitor:
         "results/logs/calibrate_monitor/{scan}.log",
     benchmark:
         "results/benchmarks/calibrate_monitor/{scan}.tsv"
+    conda:
+        "../../envs/neurostatic.yaml"
     params:
         code=code("calibrate_monitor"),
     message:
@@ -100,6 +88,8 @@ rule make_stimuli:
         "results/logs/make_stimuli/{dataset}/{kind}.log",
     benchmark:
         "results/benchmarks/make_stimuli/{dataset}/{kind}.tsv"
+    conda:
+        "../../envs/neurostatic.yaml"
     params:
         stimuli=asdict(CONFIG.stimuli),
         code=code("make_stimuli"),

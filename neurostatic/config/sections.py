@@ -1,0 +1,176 @@
+"""The sections of a configuration: every key with its type, range and default."""
+
+import dataclasses
+
+CORES = ("GaussianLaplace", "StackedLinearGaussianLaplace")  # CoreConfig: the CNN and the linear model
+SIMULATE = "simulate"  # the source of a scan that the virtual mouse records
+REPLACED_WHOLE = ("scans", "datasets", "loops")  # an overlay's lists of names replace the default's
+
+
+def key(default, *, low=None, high=None, choices=None):
+    """A config key with its default and what is allowed."""
+    return dataclasses.field(default=default, metadata={"low": low, "high": high, "choices": choices})
+
+
+@dataclasses.dataclass(frozen=True)
+class Simulation:
+    """The virtual mouse."""
+
+    seed: int = key(1, low=0)
+    photos: str = key("bundled")
+    n_cells: int = key(190, low=20)
+    lost_fraction: float = key(0.1, low=0.0, high=0.5)
+    median_events: float = key(0.4, low=0.0)
+    n_images: int = key(2000, low=20)
+    n_repeated: int = key(60, low=2)
+    repeats: int = key(10, low=2)
+    closed_loop_repeats: int = key(20, low=2)
+    n_stacks: int = key(3, low=1)
+    stack_error_um: float = key(1.5, low=0.0)
+    mei_contrast_px: float = key(11.0, low=1.0, high=60.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """How trials become images, responses, behavior and tiers (Preprocessing, ConditionTier)."""
+
+    offset_s: float = key(0.05, low=0.0)
+    duration_s: float = key(0.5, low=0.01)
+    height_px: int = key(36, low=8)
+    width_px: int = key(64, low=8)
+    validation_fraction: float = key(0.1, low=0.01, high=0.5)
+    tier_seed: int = key(0, low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Units:
+    """Which units a data set keeps (DataConfig.CorrectedAreaLayer)."""
+
+    brain_area: str = key("all")
+    layer: str = key("L2/3")
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """One network: core, readout, shifter, modulator (CoreConfig, ReadoutConfig, ShifterConfig, ModulatorConfig)."""
+
+    core: str = key("GaussianLaplace", choices=CORES)
+    hidden_channels: int = key(32, low=1)
+    input_kern: int = key(15, low=1)
+    hidden_kern: int = key(7, low=1)
+    layers: int = key(3, low=1)
+    skip: int = key(3, low=0)
+    gamma_hidden: float = key(0.1, low=0.0)
+    gamma_input: float = key(50.0, low=0.0)
+    gauss_sigma: float = key(0.5, low=1e-6)
+    gauss_bias: float = key(0.0, low=0.0)
+    scale_n: int = key(5, low=1)
+    downsample: bool = key(True)
+    gamma_features: float = key(1.0, low=0.0)
+    positive: bool = key(False)
+    shifter: str = key("MLP", choices=("MLP", "none"))
+    modulator: str = key("MLP", choices=("MLP", "none"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """TrainConfig.Default and Seed."""
+
+    seeds: tuple[int, ...] = key((1009, 1215, 2606, 99999), low=0)
+    learning_rates: tuple[float, ...] = key((0.005, 0.001), low=0.0)
+    max_epochs: int = key(500, low=1)
+    batch_size: int = key(60, low=1)
+    patience: int = key(10, low=1)
+    tolerance: float = key(1e-6, low=0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """CorrectedHighUnitSelection."""
+
+    top_fraction: float = key(0.5, low=0.0, high=1.0)
+    percentile: float = key(70.0, low=0.0, high=100.0)
+    edge_um: float = key(10.0, low=0.0)
+    distance_um: float = key(20.0, low=0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Meis:
+    """MEIParameter; the defaults are the published set 0, without a contrast constraint."""
+
+    iterations: int = key(1000, low=1)
+    start_sigma_px: float = key(1.5, low=0.0)
+    end_sigma_px: float = key(0.01, low=0.0)
+    start_step: float = key(3.0, low=0.0)
+    end_step: float = key(0.125, low=0.0)
+    step_gain: float = key(0.1, low=0.0)
+    precondition: float = key(0.1, low=0.0)
+    blur: bool = key(True)
+    norm_px: float = key(-1.0)
+    train_norm_px: float = key(-1.0)
+    tuning_points: int = key(1000, low=2)
+    seed: int = key(0, low=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Masks:
+    """TightMaskParameter."""
+
+    deviation_factor: float = key(1.0, low=0.0)
+    blur_sigma_px: float = key(1.0, low=0.0)
+    target_ratio: float = key(0.9, low=0.0, high=1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stimuli:
+    """ProcessedImageConfig, ImageShifts and the size of a stimulus set."""
+
+    mean_cd_m2: float = key(10.0, low=0.0)
+    contrast_cd_m2: float = key(2.0, low=0.0)
+    zoom: int = key(4, low=1)
+    shifts_px: tuple[int, ...] = key((-1, 0, 1))
+    max_units: int = key(150, low=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Matching:
+    """ProximityCellMatch; the published matching has no limit."""
+
+    max_distance_um: float = key(float("inf"), low=0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistics:
+    """Tests of the confusion matrices."""
+
+    seed: int = key(0, low=0)
+    n_permutations: int = key(10_000, low=100)
+
+
+@dataclasses.dataclass(frozen=True)
+class Loop:
+    """One closed loop: the scan the MEIs were made from, and the later scans in which they were shown."""
+
+    dataset: str
+    source: str
+    targets: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The whole configuration, checked."""
+
+    simulation: Simulation
+    scans: dict[str, str]
+    datasets: dict[str, tuple[str, ...]]
+    loops: dict[str, Loop]
+    preprocessing: Preprocessing
+    units: Units
+    networks: dict[str, Network]
+    training: Training
+    selection: Selection
+    meis: Meis
+    masks: Masks
+    stimuli: Stimuli
+    matching: Matching
+    statistics: Statistics

@@ -1,0 +1,87 @@
+"""The plan of the house: imports go down, rules have scripts, lists of dependencies agree."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+FLOORS = {
+    "store": 0, "config": 0, "statistics": 0, "provenance": 0,
+    "data": 1, "simulation": 1, "models": 2, "fitting": 3, "stimuli": 4, "closed_loop": 5, "report": 6,
+}  # fmt: skip
+FORBIDDEN = {  # beside going up
+    ("simulation", "models"), ("simulation", "fitting"), ("models", "data"), ("models", "simulation"),
+    ("closed_loop", "models"), ("closed_loop", "stimuli"), ("stimuli", "fitting"), ("stimuli", "models"),
+}  # fmt: skip
+MODULES = sorted((ROOT / "neurostatic").rglob("*.py"))
+
+
+def room(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module)
+    return {name for name in names if name.split(".")[0] == "neurostatic"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_only_go_down(path):
+    here = path.relative_to(ROOT / "neurostatic").parts[0].removesuffix(".py")
+    if here == "__init__":
+        assert not imported(path)
+        return
+    for name in imported(path):
+        there = room(name)
+        if there and there != here:
+            assert FLOORS[there] < FLOORS[here] or FLOORS[there] == FLOORS[here] == 0, f"{here} imports {there}"
+            assert (here, there) not in FORBIDDEN, f"{here} imports {there}"
+
+
+def test_floors_name_every_room():
+    rooms = {path.name.removesuffix(".py") for path in (ROOT / "neurostatic").iterdir() if path.suffix in ("", ".py")}
+    assert rooms - {"__init__", "__pycache__"} == set(FLOORS)
+
+
+def test_no_module_is_too_long():
+    long = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in MODULES}
+    assert {name: lines for name, lines in long.items() if lines > 350} == {}
+
+
+def test_every_rule_is_its_script_its_log_and_its_benchmark():
+    rules = {}
+    for path in (ROOT / "workflow" / "rules").glob("*.smk"):
+        for name, body in re.findall(r"^rule (\w+):\n(.*?)(?=^rule |\Z)", path.read_text(), re.M | re.S):
+            rules[name] = body
+    scripts = {path.stem for path in (ROOT / "workflow" / "scripts").glob("*.py")}
+    assert set(rules) == scripts - {"door", "ensembles"}
+    for name, body in rules.items():
+        assert f'"results/logs/{name}' in body
+        assert f'"results/benchmarks/{name}' in body
+        assert f'"../scripts/{name}.py"' in body
+        assert f'code("{name}")' in body
+        assert "retries" not in body
+
+
+def test_scripts_are_doors():
+    for path in (ROOT / "workflow" / "scripts").glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 80, path.name
+
+
+def test_conda_environment_equals_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {"python" + project["requires-python"], "pip", *project["dependencies"]}
+    wanted = {name.replace("torch>", "pytorch>") for name in wanted}
+    environment = yaml.safe_load((ROOT / "envs" / "neurostatic.yaml").read_text())
+    assert set(environment["dependencies"]) == wanted

@@ -1,0 +1,84 @@
+"""The hash of the code a script rests on: comments do not matter, a change anywhere below does."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from neurostatic.provenance import checksum, code_of, commit, provenance
+
+ROOT = Path(__file__).parents[1]
+HASH = "import sys; from neurostatic.provenance import code_of; print(code_of(sys.argv[1]))"
+
+
+@pytest.fixture
+def copy(tmp_path):
+    shutil.copytree(ROOT / "neurostatic", tmp_path / "neurostatic", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "workflow", tmp_path / "workflow", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def hash_of(copy: Path, rule: str) -> str:
+    script = copy / "workflow" / "scripts" / f"{rule}.py"
+    return subprocess.run(
+        [sys.executable, "-c", HASH, script], env={**os.environ, "PYTHONPATH": str(copy)}, cwd=copy,
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+
+
+def test_comments_and_docstrings_do_not_count(copy):
+    before = hash_of(copy, "make_masks")
+    path = copy / "neurostatic" / "stimuli" / "masks.py"
+    text = path.read_text()
+    assert text.startswith('"""')
+    path.write_text('"""Another docstring."""\n# a comment\n' + text.split('"""', 2)[2])
+    assert hash_of(copy, "make_masks") == before
+
+
+@pytest.mark.parametrize(
+    ("module", "changed", "same"),
+    [
+        ("stimuli/masks.py", "make_masks", "make_meis"),
+        ("stimuli/meis.py", "make_meis", "make_masks"),
+        ("models/cores.py", "train_model", "compute_confusion"),  # two imports below the script
+        ("closed_loop/confusion.py", "compute_confusion", "train_model"),
+        ("store.py", "build_dataset", None),
+    ],
+)
+def test_a_change_reaches_the_scripts_that_rest_on_it_and_no_other(copy, module, changed, same):
+    before = {rule: hash_of(copy, rule) for rule in (changed, same) if rule}
+    path = copy / "neurostatic" / module
+    path.write_text(path.read_text() + "\n\nNEW_CONSTANT = 1\n")
+    assert hash_of(copy, changed) != before[changed]
+    if same:
+        assert hash_of(copy, same) == before[same]
+
+
+def test_reading_the_code_does_not_import_it():
+    subprocess.run(
+        [
+            sys.executable, "-c",
+            "import sys; from neurostatic.provenance import code_of; "
+            f"code_of({str(ROOT / 'workflow' / 'scripts' / 'train_model.py')!r}); assert 'torch' not in sys.modules",
+        ],
+        check=True,
+    )  # fmt: skip
+
+
+def test_provenance_names_commit_versions_inputs_and_config(tmp_path):
+    (tmp_path / "in.csv").write_text("a\n1\n")
+    made = provenance({"x": 1}, {"in.csv": checksum(tmp_path / "in.csv")}, 7, "cpu")
+    assert made["seed"] == 7 and made["device"] == "cpu" and made["config"] == {"x": 1}
+    assert made["inputs"]["in.csv"] == hashlib.sha256(b"a\n1\n").hexdigest()
+    assert {"python", "torch", "snakemake"} <= set(made["versions"])
+    assert set(commit()) == {"commit", "dirty"}
+    assert made["config_sha256"] != provenance({"x": 2}, {}, 7, "cpu")["config_sha256"]
+
+
+def test_code_of_is_stable():
+    script = ROOT / "workflow" / "scripts" / "select_units.py"
+    assert code_of(script) == code_of(script)

@@ -1,0 +1,298 @@
+"""Golden checks C0-C14 of the MEI recipe: a linear unit with filter F, and an ensemble of toy networks."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.ndimage import gaussian_filter
+from torch.nn.functional import elu
+
+from neurostatic.config import Meis, Network
+from neurostatic.models import CorePlusReadout, Ensemble, TrainedNetwork
+from neurostatic.stimuli import meis as recipe
+from neurostatic.stimuli.meis import contrast_tuning, make_meis, start_images
+
+Y, X = np.mgrid[:36, :64].astype(float)
+MEAN_PX, STD_PX = 112.0, 60.0
+BOUNDS = (-MEAN_PX / STD_PX, (255 - MEAN_PX) / STD_PX)
+UNBOUNDED = (-np.inf, np.inf)
+SILENT = len  # a report that says nothing
+START_PX = 128 + 8 * np.sin(1.7 * Y + 0.9 * X)
+
+
+def gabor(cx=30.0, cy=17.0, sx=5.0, sy=3.0, th=np.pi / 6, lam=9.0, ph=0.3):
+    along = (X - cx) * np.cos(th) + (Y - cy) * np.sin(th)
+    envelope = np.exp(-((X - cx) ** 2 / (2 * sx**2) + (Y - cy) ** 2 / (2 * sy**2)))
+    return envelope * np.cos(2 * np.pi * along / lam + ph)
+
+
+FILTER = gabor()
+BALANCED = FILTER - FILTER.mean()
+IMAGE = 120 + 60 * FILTER
+
+
+def linear(filter_):
+    weights = torch.tensor(filter_, dtype=torch.float32)
+    return lambda images, units: (images * weights).sum((1, 2))
+
+
+def climb(respond, start_px=START_PX, bounds=BOUNDS, **config):
+    """Normalized image after the ascent of one unit."""
+    start = torch.tensor((start_px - MEAN_PX) / STD_PX, dtype=torch.float32)[None]
+    result = recipe.ascend(respond, torch.zeros(1, dtype=int), start, bounds, STD_PX, Meis(**config), report=SILENT)
+    return result[0][0].double().numpy()
+
+
+def climb_px(*args, **config):
+    return climb(*args, **config) * STD_PX + MEAN_PX
+
+
+def low_passed(image, exponent=0.1):
+    transfer = recipe.precondition_transfer(36, 64, exponent)
+    return recipe.precondition_gradient(torch.tensor(image)[None], transfer)[0].numpy()
+
+
+def correlation(a, b):
+    return np.corrcoef(a.ravel(), b.ravel())[0, 1]
+
+
+UNIT_IDS = [3, 5, 8, 9]  # of the small network
+# Toy ensemble of C13: 4 seeds, 3 units; each response is a linear and a quadratic filter through ELU.
+TOY_FILTERS = np.array(  # (unit, seed, linear or quadratic, y, x)
+    [[[gabor(22 + 6 * u + 0.3 * s, th=u * np.pi / 6, ph=p) for p in (0.3, 0.3 + np.pi / 2)] for s in range(4)]
+     for u in range(3)], np.float32)  # fmt: skip
+TOY_START_PX = np.stack([np.random.RandomState(u).normal(128, 8, (36, 64, 1))[..., 0].clip(0, 255) for u in range(3)])
+TOY_SCORES = {  # of each unit
+    "activation": (2.575604, 3.010931, 5.024843),
+    "max_activation": (2.769834, 3.303404, 5.030363),
+    "max_contrast": (13.314519, 12.876628, 12.943294),
+    "sat_contrast": (13.314519, 12.876628, 12.943294),
+    "lim_contrast": (16.027469, 16.527050, 17.687529),
+    "img_mean": (128.025185, 128.705398, 130.977011),
+    "monotonic": (1, 1, 1),
+}
+
+
+def toy(gain=(1.0, 1.0, 1.0)):
+    def respond(images, units):
+        linear_, quadratic = torch.einsum("iyx,isfyx->fis", images, torch.tensor(TOY_FILTERS)[units])
+        return (elu(0.03 * linear_ - 0.2 + 0.002 * quadratic**2) + 1).mean(1) * torch.tensor(gain)[units]
+
+    return respond
+
+
+def toy_meis(units=(0, 1, 2), respond=None, **config):
+    start = TOY_START_PX[list(units)]
+    return make_meis(respond or toy(), torch.tensor(units), start, MEAN_PX, STD_PX, Meis(**config), report=SILENT)
+
+
+@cache
+def toy_golden_run():
+    return toy_meis()
+
+
+def test_precondition_gradient():
+    """C0 (the filter itself), C2, C3: not symmetric, as negative frequencies are off by one."""
+    found = FILTER.sum(), np.linalg.norm(FILTER), FILTER[17, 30], FILTER[20, 34]
+    assert_allclose(found, (0.539379, 4.854137, 0.955336, -0.357430), atol=1e-6)
+    smooth = low_passed(FILTER)
+    uncentered = (smooth * FILTER).sum() / np.linalg.norm(smooth) / np.linalg.norm(FILTER)
+    found = smooth[17, 30], smooth[20, 34], np.linalg.norm(smooth), uncentered
+    assert_allclose(found, (1.149866, -0.446173, 5.836667, 0.998915), atol=1e-6)
+    assert_allclose(low_passed(FILTER, 0.25)[17, 30], 1.484399, atol=1e-6)
+
+    smooth = low_passed(1.0 * ((Y == 10) & (X == 20)))
+    found = smooth[10, 20], smooth[10, 21], smooth[11, 20], smooth[11, 21], smooth[11, 19], smooth.sum()
+    assert_allclose(found, (0.994166, 0.067493, 0.032235, 0.021470, 0.018777, 1.742227), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sigma_px", "expected"),
+    [(1.5, (0.071010, 0.056861, 0.045374, 0.006335)), (0.7, (0.324724, 0.117046, 0.042189, 5.7e-7)),
+     (0.2, (0.999985, 3.7266e-6, 0, 0)), (0.12, (1, 0, 0, 0))],
+)  # fmt: skip
+def test_blur(sigma_px, expected):
+    """C4: borders are mirrored, the sum is kept, and nothing happens below 0.125 px."""
+    delta = torch.zeros(1, 36, 64, dtype=torch.float64)
+    delta[0, 2, 3] = 1
+    blurred = recipe.blur(delta, sigma_px)[0].numpy()
+    found = blurred[2, 3], blurred[2, 4], blurred[3, 4], blurred[0, 0]
+    assert_allclose(found, expected, atol=1e-6)
+    assert blurred.sum() == pytest.approx(1)
+    assert_allclose(blurred, gaussian_filter(delta[0].numpy(), sigma_px), atol=1e-12)
+
+
+def test_one_step():
+    """C5, C6: the whole step; and alone, where the mean change is start_step * step_gain / 255."""
+    z = climb(linear(FILTER), iterations=1)
+    assert_allclose((z[17, 30], z[20, 34], z[0, 0], z.mean()), (0.288641, 0.256798, 0.303808, 0.266747), atol=1e-6)
+    assert z.std() == pytest.approx(0.00525945, abs=1e-7)
+
+    change = climb(linear(FILTER), iterations=1, precondition=0.0, blur=False) - (START_PX - MEAN_PX) / STD_PX
+    assert_allclose((change[17, 30], change[20, 34]), (0.043155, -0.016146), atol=1e-6)
+    assert abs(change).mean() == pytest.approx(0.3 / 255, abs=1e-8)
+
+
+def test_the_norm_limits_the_contrast():
+    """C7: the standard deviation (ddof 1) becomes 5 px; the mean is not taken off, so that it shrinks too."""
+    z = climb(linear(FILTER), START_PX, UNBOUNDED, iterations=1, start_step=30.0, step_gain=1.0, precondition=0.0,
+              blur=False, norm_px=5.0)  # fmt: skip
+    assert_allclose((z.std(ddof=1), z.mean(), z[17, 30]), (5 / 60, 0.0478321, 0.804076), atol=1e-6)
+
+
+def test_many_steps():
+    """C8, C9: 10 and 1,000 steps of the main parameters; C10: x <- B_i(x + step_i / 2550 g / mean|g|) in float64."""
+    px = climb_px(linear(FILTER), iterations=10)
+    found = px.mean(), px.std(), px[17, 30], px[20, 34]
+    assert_allclose(found, (128.009112, 0.788360, 135.097925, 124.634850), atol=1e-5)
+
+    px = climb_px(linear(FILTER))
+    found = px.mean(), px.std(), px.max(), px[17, 30], px.min(), px[20, 34], px[0, 0]
+    expected = (128.483149, 12.827823, 249.811770, 249.811770, 48.009524, 78.874583, 128.158119)
+    assert_allclose(found, expected, atol=1e-3)
+    gradient = low_passed(FILTER)
+    assert_allclose((correlation(px, FILTER), correlation(px, gradient)), (0.983842, 0.990509), atol=1e-6)
+
+    z = (START_PX - MEAN_PX) / STD_PX
+    for i in range(1000):
+        step, sigma_px = 3.0 - 2.875 * i / 1000, 1.5 - 1.49 * i / 1000
+        z = gaussian_filter(z + step * 0.1 / 255 * gradient / abs(gradient).mean(), sigma_px)
+    assert_allclose(px, z * STD_PX + MEAN_PX, atol=2e-4)
+
+
+def test_with_a_norm_the_mei_is_the_filter():
+    """C11: the prediction is 112 + 12 (F - mean) / std."""
+    px = climb_px(linear(BALANCED), blur=False, precondition=0.0, step_gain=1.0, norm_px=12.0)
+    found = px.std(ddof=1), px.mean(), px[17, 30], px[20, 34], px.min()
+    assert_allclose(found, (12, 112, 225.309770, 69.568043, 30.703904), atol=1e-4)
+    assert_allclose(px[17, 30], 112 + 12 * BALANCED[17, 30] / BALANCED.std(ddof=1), atol=1e-4)
+    assert 1 - correlation(px, BALANCED) < 1e-12
+
+
+def test_with_a_train_norm_the_mei_is_the_filter():
+    """C12: the second published set; the two published environments differ by 3e-4 px."""
+    px = climb_px(linear(FILTER), blur=False, train_norm_px=11.0)
+    found = px.mean(), px.std(), px[17, 30], px.min()
+    assert_allclose(found, (145.677829, 11.002653, 249.592688, 71.122026), atol=2e-3)
+    assert 1 - correlation(px, FILTER) < 1e-9
+
+
+def test_plain_ascent_is_a_sum_of_steps():
+    """C12, from flat gray, without blur and low-pass: 128 px + the sum of all steps along the filter, then clipped."""
+    config = {"start_px": np.full((36, 64), 128.0), "blur": False, "precondition": 0.0}
+    px = climb_px(linear(FILTER), bounds=UNBOUNDED, **config)
+    assert_allclose(px, 128 + 60 * 0.6133088 * FILTER / abs(FILTER).mean(), atol=2e-3)
+    assert px[17, 30] == pytest.approx(1477.84, abs=5e-3)
+    assert_allclose(climb_px(linear(FILTER), **config), px.clip(0, 255), atol=2e-3)
+
+
+def test_the_toy_ensemble():
+    """C13: three units with four seeds each, in one batch."""
+    meis = toy_golden_run()
+    for name, scores in TOY_SCORES.items():
+        assert_allclose(meis[name], scores, rtol=2e-5, err_msg=name)
+    mei = meis.mei.values
+    assert_allclose(mei[:, 17, 30], (141.529262, 216.621780, 90.574956), atol=2e-3)
+    assert_allclose(mei[:, 20, 34], (128.145228, 100.175415, 198.332978), atol=2e-3)
+    assert_allclose(mei.std((1, 2)), (12.254434, 11.838994, 12.933907), atol=2e-3)
+    assert_allclose(mei.min((1, 2)), (49.920115, 62.156024, 68.442720), atol=2e-3)
+    assert_allclose(mei.max((1, 2)), (244.890425, 244.822833, 254.910056), atol=2e-3)
+    assert (meis.failed == "").all()
+    assert meis.tuning_response.dims == ("unit", "gain") and meis.tuning_response.shape == (3, 1000)
+    assert meis.history.dims == ("step", "unit") and meis.history.shape == (20, 3)
+    assert (meis.history[-1] > 2 * meis.history[0]).all()
+
+
+def test_a_unit_does_not_feel_its_batch():
+    """One at a time gives the images of the batch; with a gradient scale of the whole batch they were 58 px off."""
+    together = toy_golden_run()
+    for unit in range(3):
+        alone = toy_meis([unit])
+        assert_allclose(alone.mei[0], together.mei[unit], atol=1e-4)
+        assert_allclose(alone.activation[0], together.activation[unit], rtol=1e-6)
+    loud = toy_meis(respond=toy((1.0, 1e3, 1e-3)), iterations=200)  # only the direction of each gradient counts
+    assert_allclose(loud.mei, toy_meis(iterations=200).mei, atol=1e-3)
+
+
+def test_contrast_tuning():
+    """C14: a monotone unit, and one that prefers a middle contrast."""
+
+    def drive(images_px):
+        return 0.05 * np.einsum("iyx,yx->i", (images_px - MEAN_PX) / STD_PX, FILTER)
+
+    tuned = contrast_tuning(IMAGE, lambda px: elu(torch.tensor(drive(px) - 0.2)).numpy() + 1, Meis())
+    assert len(tuned["contrast"]) == len(tuned["response"]) == 1000
+    assert_allclose(tuned["contrast"][[0, -1]], (0.01, 14.292502), atol=1e-6)
+    assert_allclose(tuned["response"][[0, -1]], (0.823282, 3.578705), atol=1e-6)
+    assert_allclose(tuned["contrast"][-1] / IMAGE.std(), 2.355523, atol=1e-6)
+    assert_allclose(tuned["lim_contrast"], 15.720676, atol=1e-6)
+    assert tuned["monotonic"] is True and tuned["response"].argmax() == 999
+
+    def saturating(images_px):
+        positive = drive(images_px).clip(0)
+        return positive * np.exp(-positive / 2)
+
+    tuned = contrast_tuning(IMAGE, saturating, Meis())
+    found = tuned["max_contrast"], tuned["max_activation"], tuned["sat_contrast"]
+    assert_allclose(found, (10.275101, 0.735759, 14.292502), atol=1e-6)
+    assert tuned["monotonic"] is False and tuned["response"].argmax() == 718
+
+
+def small_ensemble():
+    """One small CNN with random kernels, features and points, of four units."""
+    config = Network(hidden_channels=4, input_kern=5, hidden_kern=3, layers=2, scale_n=1, modulator="none")
+    network = CorePlusReadout(config, {"a": 4}).eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(1)
+    network.initialize({"a": torch.rand(4, generator=generator)}, generator)
+    network.readout["a"].features.add_(0.3 * torch.randn(network.readout["a"].features.shape, generator=generator))
+    network.readout["a"].grid.uniform_(-0.6, 0.6, generator=generator)
+    normalization = {"a": {"image_mean": MEAN_PX, "image_std": STD_PX}}
+    return Ensemble([TrainedNetwork(network, {"a": UNIT_IDS}, normalization)], "a")
+
+
+def network_meis(unit_ids, **config):
+    ensemble = small_ensemble()
+    start = start_images(["a"] * len(unit_ids), unit_ids, 16, 24, 0)
+    config = Meis(tuning_points=10, **config)
+    return make_meis(ensemble.respond, ensemble.index_of(unit_ids), start, MEAN_PX, STD_PX, config, report=SILENT)
+
+
+def test_a_networks_units_do_not_feel_their_batch():
+    """Over 1,000 steps of a CNN: four units in one batch, two in another order, one alone; repeats to the bit."""
+    together = network_meis(UNIT_IDS)
+    assert (together.activation > 1.2 * together.history[0]).all()
+    assert np.corrcoef(together.mei.values.reshape(4, -1))[np.triu_indices(4, 1)].max() < 0.9
+    for part in ([9, 3], [5]):
+        alone = network_meis(part)
+        position = [UNIT_IDS.index(unit_id) for unit_id in part]
+        assert_allclose(alone.mei, together.mei[position], atol=1e-4)
+        assert_allclose(alone.activation, together.activation[position], rtol=1e-5)
+    assert network_meis(UNIT_IDS, iterations=60).identical(network_meis(UNIT_IDS, iterations=60))
+
+
+def test_start_images_belong_to_their_units():
+    """Not to the batch, its order or the global random numbers; scan, unit and seed all count."""
+    images = start_images(["a", "b", "a"], [1, 1, 2], 36, 64, seed=0)
+    np.random.seed(0)
+    assert_array_equal(start_images(["a", "b"], [2, 1], 36, 64, seed=0), images[[2, 1]])
+    assert_array_equal(start_images(["a"], [1], 36, 64, seed=0), images[:1])
+    others = np.concatenate([images, start_images(["a"], [1], 36, 64, seed=1)])
+    assert len({image.tobytes() for image in others}) == 4
+    assert_allclose(images.mean((1, 2)), 128, atol=0.6)
+    assert_allclose(images.std((1, 2)), 8, atol=0.4)
+
+
+@pytest.mark.parametrize("config", [{}, {"blur": False, "train_norm_px": 11.0}])
+def test_a_unit_that_fails_says_why_and_leaves_the_others_alone(config):
+    """Of three units the second has no gradient and the third is not a number; the first's image stays what it was."""
+    config = {**config, "iterations": 100, "tuning_points": 20}
+    meis = toy_meis(respond=toy((1.0, 0.0, np.nan)), **config)
+    assert "not finite" in meis.failed.values[2]
+    assert "gradient" in meis.failed.values[1]
+    assert meis.failed.values[0] == ""
+    for name in set(meis.data_vars) - {"failed", "history"}:
+        assert np.isnan(meis[name][1:]).all(), name
+        assert np.isfinite(meis[name][0]).all(), name
+    assert_allclose(meis.mei[0], toy_meis([0], **config).mei[0], atol=1e-4)

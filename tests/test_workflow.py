@@ -1,0 +1,252 @@
+"""One whole small loop through Snakemake: results, reruns, repeatability, and bad input."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from neurostatic.closed_loop.confusion import pool_confusions, scan_confusion
+from neurostatic.closed_loop.hypotheses import loop_tests
+from neurostatic.store import read_arrays, read_provenance, read_table
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("neurostatic", "workflow", "profiles", "envs", "Snakefile", "config.yaml")
+OVERLAY = Path(__file__).with_name("small_loop.yaml")
+pytestmark = pytest.mark.loop
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def planned(folder: Path, *arguments: str) -> set[str]:
+    """Rules that a dry run would execute."""
+    run = snakemake(folder, "-n", "--configfile", "small.yaml", *arguments)
+    assert run.returncode == 0, run.stderr
+    table = re.search(r"job +count\n[- ]+\n(.*?)\ntotal", run.stdout + run.stderr, re.S)
+    return {line.split()[0] for line in table[1].splitlines()} - {"all"} if table else set()
+
+
+def copy_of_the_project(folder: Path) -> None:
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / part)
+    shutil.copy(OVERLAY, folder / "small.yaml")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A copy of the project in which the small loop has run."""
+    folder = tmp_path_factory.mktemp("project")
+    copy_of_the_project(folder)
+    run = snakemake(folder, "--configfile", "small.yaml")
+    assert run.returncode == 0, run.stdout + run.stderr
+    return folder
+
+
+def test_every_result_of_the_contract_is_there(project):
+    results = project / "results"
+    assert (results / "report.html").stat().st_size > 50_000
+    selection = read_table(results / "selection/mouse1.csv")
+    assert list(selection.columns[:3]) == ["scan", "unit_id", "oracle"]
+    assert {
+        "rank",
+        "top_ptile",
+        "cnn_corr",
+        "lin_corr",
+        "cnn_fraction_oracle",
+        "lin_fraction_oracle",
+        "hu_rank",
+    } <= set(selection.columns)
+    n_selected = selection.hu_rank.notna().sum()
+    cnn = read_arrays(results / "meis/mouse1/cnn.zarr.zip")
+    assert cnn.mei.dims == ("unit", "y", "x") and cnn.sizes["unit"] == n_selected
+    manifest = read_table(results / "stimuli/mouse1/mei_vs_rf/manifest.csv")
+    assert manifest.image_class.value_counts().to_dict() == {"multi_cnn_mei": n_selected, "multi_lin_rf": n_selected}
+    assert read_table(results / "stimuli/mouse1/mei_vs_rf/qc.csv").ok.all()
+    confusion = read_arrays(results / "closed_loop/loop1/confusion.zarr.zip")
+    assert confusion.mu.dims == ("response", "model_type", "image_unit_id", "matched_unit_id")
+    tests = read_table(results / "closed_loop/loop1/tests.csv")
+    assert list(tests.columns) == ["loop", "response", "test", "statistic", "p_value", "n"]
+    assert {"diagonal_permutation", "cnn_vs_linear_wilcoxon"} <= set(tests.test)
+    recovery = read_table(results / "truth/recovery.csv")
+    assert list(recovery.columns) == [
+        "scan", "unit_id", "kind", "oracle", "mei_drive_ratio", "rf_drive_ratio", "match_correct",
+    ]  # fmt: skip
+    network = "results/models/mouse1/GaussianLaplace/1"
+    for path in (
+        f"{network}.csv",
+        f"{network}_history.csv",
+        "results/masks/mouse1.zarr.zip",
+        "results/selection/mouse1.csv",
+    ):
+        made = read_provenance(project / path)
+        assert {"commit", "dirty", "config_sha256", "inputs", "versions", "device", "seed", "command"} <= set(made)
+    log = (project / "results/logs/train_model/mouse1/GaussianLaplace/1.log").read_text()
+    assert re.match(r"train_model: commit .*device (cpu|cuda).*torch", log) and "epoch 1 " in log
+
+
+def test_the_loop_finds_what_is_there_and_nothing_in_shuffled_responses(project):
+    """Positive and negative control on the same recording: only the order of the responses differs."""
+    results = project / "results"
+    recovery = read_table(results / "truth/recovery.csv")
+    assert recovery.match_correct.mean() >= 0.95
+    assert recovery.mei_drive_ratio.median() > 0.3
+    data = read_arrays(results / "datasets/mouse1-day3-mei.zarr.zip")
+    manifest = read_table(results / "stimuli/mouse1/mei_vs_rf/manifest.csv").set_index(["image_class", "image_id"])
+    owner = manifest.owner_unit_id.loc[list(zip(data.image_class.values, data.image_id.values, strict=True))].to_numpy()
+    matches = read_table(results / "closed_loop/loop1/matches.csv")
+
+    def p_value(responses: np.ndarray, unit_map: pd.DataFrame) -> float:
+        table = scan_confusion(
+            responses,
+            data.unit_id.values,
+            data.image_class.values,
+            owner,
+            np.ones(len(owner), bool),
+            unit_map,
+            "normalized",
+        )
+        tests = loop_tests(pool_confusions([table]), "normalized", 0, 2000).set_index("test")
+        return tests.p_value["diagonal_permutation"]
+
+    unit_map = matches[["src_unit_id", "unit_id"]]
+    assert p_value(data.responses.values, unit_map) < 0.001
+    rng = np.random.default_rng(0)
+    shuffled = [p_value(rng.permutation(data.responses.values), unit_map) for _ in range(5)]
+    assert np.median(shuffled) > 0.05
+    off_by_one = unit_map.assign(unit_id=np.roll(unit_map.unit_id, 1))
+    assert p_value(data.responses.values, off_by_one) > 0.001
+
+
+def test_a_second_run_does_nothing(project):
+    start = time.monotonic()
+    run = snakemake(project, "--configfile", "small.yaml")
+    assert run.returncode == 0 and "Nothing to be done" in run.stdout + run.stderr
+    assert time.monotonic() - start < 15
+
+
+@pytest.mark.parametrize(
+    ("change", "rules"),
+    [
+        ({"masks": {"target_ratio": 0.8}}, {"make_masks", "write_report"}),
+        (
+            {"stimuli": {"mean_cd_m2": 10.5}},
+            {
+                "make_stimuli", "simulate_scan", "import_scan", "build_dataset", "match_cells", "compute_confusion",
+                "summarize_confusion", "compare_truth", "write_report",
+            },
+        ),
+        ({"statistics": {"seed": 1}}, {"summarize_confusion", "write_report"}),
+    ],
+)  # fmt: skip
+def test_a_changed_parameter_reruns_what_rests_on_it_and_nothing_else(project, change, rules):
+    overlay = yaml.safe_load((project / "small.yaml").read_text())
+    for section, values in change.items():
+        overlay[section] = {**overlay.get(section, {}), **values}
+    (project / "changed.yaml").write_text(yaml.safe_dump(overlay))
+    assert planned(project, "--configfile", "changed.yaml") == rules
+
+
+@pytest.mark.parametrize(
+    ("module", "addition", "rules"),
+    [
+        ("stimuli/masks.py", "\n\nNEW_CONSTANT = 1\n", {"make_masks", "write_report"}),
+        ("stimuli/masks.py", "\n# only a comment\n", set()),
+        ("closed_loop/hypotheses.py", "\n\nNEW_CONSTANT = 1\n", {"summarize_confusion", "write_report"}),
+    ],
+)
+def test_changed_code_reruns_what_rests_on_it_and_nothing_else(project, module, addition, rules):
+    path = project / "neurostatic" / module
+    text = path.read_text()
+    path.write_text(text + addition)
+    try:
+        assert planned(project) == rules
+    finally:
+        path.write_text(text)
+
+
+def test_same_seed_same_bits(project):
+    """Training and MEIs made again are equal to the last bit; another seed is not."""
+    model, meis = "results/models/mouse1/GaussianLaplace/{}.pt", "results/meis/mouse1/cnn.zarr.zip"
+
+    def made():
+        weights = [torch.load(project / model.format(seed), weights_only=True)["weights"] for seed in (1, 2)]
+        return *weights, read_arrays(project / meis).mei.values
+
+    first, other, mei = made()
+    run = snakemake(
+        project, "--configfile", "small.yaml", "--forcerun", model.format(1), meis, "--", model.format(1), meis
+    )
+    assert run.returncode == 0 and "train_model" in run.stdout + run.stderr, run.stderr
+    again, _, mei_again = made()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+    np.testing.assert_array_equal(mei, mei_again)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "target", "message"),
+    [
+        ({"training": {"max_epoch": 3}}, [], "training.max_epoch: unknown key; did you mean 'max_epochs'?"),
+        ({"training": {"batch_size": "many"}}, [], "training.batch_size: expected int, found 'many'"),
+        (
+            {"scans": {"a": "no/such/folder"}, "datasets": {"d": ["a"]}, "loops": {}},
+            ["results/datasets/a.zarr.zip"],
+            "no/such/folder",
+        ),
+        (
+            {"scans": {"a": "broken.zip"}, "datasets": {"d": ["a"]}, "loops": {}},
+            ["results/datasets/a.zarr.zip"],
+            "broken.zip",
+        ),
+        (
+            {"scans": {"a": "export"}, "datasets": {"d": ["a"]}, "loops": {}},
+            ["results/datasets/a.zarr.zip"],
+            "units.csv: column 'um_x' is missing",
+        ),
+        ({"units": {"brain_area": "AL"}}, ["results/models/mouse1/GaussianLaplace/7.pt"], "no unit in area 'AL'"),
+        ({"selection": {"edge_um": 500}}, ["results/selection/mouse1.csv"], "none is more than 500.0 um inside"),
+    ],
+)
+def test_bad_input_gets_one_clear_message(project, tmp_path, overlay, target, message):
+    copy_of_the_project(tmp_path)
+    (tmp_path / "results").symlink_to(project / "results", target_is_directory=True)
+    (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 not a zip file")
+    shutil.copytree(project / "results/simulation/mouse1-day3-mei", tmp_path / "export")
+    units = pd.read_csv(tmp_path / "export/units.csv").drop(columns="um_x")
+    units.to_csv(tmp_path / "export/units.csv", index=False)
+    small = yaml.safe_load((tmp_path / "small.yaml").read_text())
+    for section, values in overlay.items():
+        small[section] = values if section in ("scans", "datasets", "loops") else {**small.get(section, {}), **values}
+    (tmp_path / "bad.yaml").write_text(yaml.safe_dump(small))
+    before = {path for path in (project / "results").rglob("*") if "logs" not in path.parts}
+    run = snakemake(tmp_path, "--configfile", "bad.yaml", "--rerun-triggers", "mtime", "--", *target)
+    said = run.stdout + run.stderr
+    assert run.returncode != 0
+    assert message in said
+    assert "Traceback" not in said
+    new = {path for path in (project / "results").rglob("*") if "logs" not in path.parts and path.is_file()} - before
+    assert not new, f"half-written: {new}"
+
+
+def test_verdict_counts_what_the_export_holds(project):
+    verdict = json.loads((project / "results/scans/mouse1-day1.json").read_text())
+    export = project / "results/simulation/mouse1-day1"
+    assert verdict["counts"]["trials"] == len(pd.read_csv(export / "trials.csv"))
+    assert verdict["counts"]["soma"] == (pd.read_csv(export / "units.csv").mask_type == "soma").sum()

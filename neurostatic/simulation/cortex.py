@@ -94,7 +94,7 @@ def grow_cortex(n_cells: int, median_events: float, natural_images_px: np.ndarra
     """
     rng = np.random.default_rng([seed, 1])
     cells = _place_cells(n_cells, rng)
-    cells["kind"] = rng.choice(KINDS, n_cells, p=[0.1, 0.25, 0.45, 0.2])
+    cells["kind"] = rng.choice(KINDS, n_cells, p=[0.1, 0.15, 0.5, 0.25])
     # Retinotopy: 400 um of cortex see the middle of the monitor; neighbors scatter by about a receptive field.
     cells["rf_x_px"] = (WIDTH_PX / 2 + (cells.x_um - 200) * 0.08 + rng.normal(0, 1.5, n_cells)).clip(12, 51)
     cells["rf_y_px"] = (HEIGHT_PX / 2 + (cells.y_um - 200) * 0.03 + rng.normal(0, 1.5, n_cells)).clip(11, 24)

@@ -1,0 +1,161 @@
+"""Figures of the closed loop: matched cells, confusion matrices, their diagonal, and the truth where it is known."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from neurostatic.report.style import CNN, DPI, GRAY, LIGHT, LINEAR, finite, name_axes, panels
+
+MAX_TICK_LABELS = 40
+RESPONSE_UNITS = {
+    "normalized": "mean response (SD of the cell)",
+    "zscore": "mean response (z score of the cell)",
+}
+MODEL_TITLES = {"cnn": "images: MEIs of the CNN", "linear": "images: RFs of the linear model"}
+
+
+def match_figure(matches: pd.DataFrame) -> Figure:
+    """How far matched cells lie apart, and how many stacks agree on the match."""
+    figure, axes = panels(9.0, 3.0, n_columns=2)
+    distance = finite(matches.mean_distance_um)
+    axes[0].hist(distance, bins=np.arange(0, np.ceil(distance.max(initial=1.0)) + 1), color=LIGHT, edgecolor=GRAY)
+    title = "no match"
+    if len(distance):
+        title = f"median {np.median(distance):.1f} µm (n = {len(distance)} matches)"
+        axes[0].axvline(np.median(distance), color=CNN, linewidth=2.5)
+    name_axes(axes[0], title, "distance to the matched cell (µm)", "matches")
+    votes = matches.groupby(["total_stacks", "match_freq"]).size()
+    labels = [f"{winner} of {total}" for total, winner in votes.index]
+    bars = axes[1].bar(range(len(votes)), votes.to_numpy(), color=LIGHT, edgecolor=GRAY, width=0.5)
+    axes[1].bar_label(bars, fontsize=9)
+    axes[1].set_xticks(range(len(votes)), labels)
+    axes[1].set_xlim(-1, len(votes))
+    axes[1].margins(y=0.1)
+    name_axes(axes[1], "votes for the match", "structural stacks that agree", "matches")
+    return figure
+
+
+def confusion_figure(confusion: xr.Dataset, diagonal: pd.DataFrame, response: str = "normalized") -> Figure:
+    """Confusion matrices of CNN MEIs and linear RFs: rows are images, columns are cells, one color scale.
+
+    Both axes list the units by descending difference between MEI and RF on the diagonal, so that a unit's own image
+    stands on the diagonal; units without that difference come last. Gray: no value.
+
+    Args:
+        confusion: mu (response, model_type, image_unit_id, matched_unit_id).
+        diagonal: response, unit_id, diff_rank.
+        response: normalized | zscore.
+    """
+    ranks = diagonal[diagonal.response == response].set_index("unit_id").diff_rank
+    units = confusion.image_unit_id.values.tolist()
+    units.sort(key=lambda unit: (float(ranks.get(unit, np.inf)), unit))
+    mu = confusion.mu.sel(response=response, image_unit_id=units, matched_unit_id=units)
+    values = finite(mu.values.ravel())
+    low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
+    low = min(low, 0.0) if response == "normalized" else low
+    model_types = [name for name in MODEL_TITLES if name in mu.model_type.values]
+    figure = Figure(figsize=(9.4, 4.6), dpi=DPI, layout="constrained")
+    axes = figure.subplots(1, len(model_types), squeeze=False)[0]
+    for axis, model_type in zip(axes, model_types, strict=True):
+        axis.set_facecolor(LIGHT)
+        matrix = mu.sel(model_type=model_type).values
+        shown = axis.imshow(matrix, cmap="viridis", vmin=low, vmax=high, interpolation="nearest")
+        name_axes(axis, MODEL_TITLES[model_type], "cell (unit id)", "image made for (unit id)")
+        if len(units) <= MAX_TICK_LABELS:
+            axis.set_xticks(range(len(units)), units, rotation=90, fontsize=7)
+            axis.set_yticks(range(len(units)), units, fontsize=7)
+        else:
+            axis.set_xlabel("cell (rank of MEI - RF)")
+            axis.set_ylabel("image made for (rank of MEI - RF)")
+    bar = figure.colorbar(shown, ax=list(axes), shrink=0.85, pad=0.02)
+    bar.set_label(RESPONSE_UNITS[response])
+    return figure
+
+
+def diagonal_figure(diagonal: pd.DataFrame) -> Figure:
+    """Response to the own MEI against the own RF, mean and sem over trials; and the differences in order.
+
+    Args:
+        diagonal: cnn_resp, cnn_sem, rf_resp, rf_sem, diff_resp, diff_sem, p_value, q_value of one kind of response.
+    """
+    figure, axes = panels(9.4, 4.2, n_columns=2)
+    paired = diagonal.dropna(subset=["cnn_resp", "rf_resp"]).sort_values("diff_resp", ascending=False)
+    colors = [_difference_color(row) for row in paired.itertuples()]
+    sems = paired[["cnn_sem", "rf_sem", "diff_sem"]].fillna(0.0)
+    top = finite(np.append(paired.cnn_resp + sems.cnn_sem, paired.rf_resp + sems.rf_sem)).max(initial=1.0) * 1.05
+    bottom = min(0.0, finite(np.append(paired.cnn_resp - sems.cnn_sem, paired.rf_resp - sems.rf_sem)).min(initial=0.0))
+    axes[0].plot([bottom, top], [bottom, top], color=GRAY, linewidth=1, linestyle="--")
+    places = np.arange(len(paired))
+    axes[1].axhline(0, color=GRAY, linewidth=1, linestyle="--")
+    drawn = [
+        (axes[0], paired.rf_resp, paired.cnn_resp, sems.rf_sem, sems.cnn_sem),
+        (axes[1], places, paired.diff_resp, None, sems.diff_sem),
+    ]
+    for axis, x, y, x_sem, y_sem in drawn:
+        axis.errorbar(x, y, xerr=x_sem, yerr=y_sem, fmt="none", ecolor="#AAAAAA", elinewidth=1, zorder=2)
+        axis.scatter(x, y, s=30, c=colors, zorder=3, edgecolors="white", linewidths=0.5)
+        kept = (paired.q_value < 0.05).to_numpy()
+        axis.scatter(np.asarray(x)[kept], np.asarray(y)[kept], s=80, facecolors="none", edgecolors="black", zorder=3)
+    name_axes(axes[0], f"n = {len(paired)} cells", "response to the own RF (SD of the cell)",
+              "response to the own MEI (SD of the cell)")  # fmt: skip
+    axes[0].set(xlim=(bottom, top), ylim=(bottom, top), aspect="equal")
+    name_axes(axes[1], "the same cells in order", "cell (rank)", "MEI - RF (SD of the cell)")
+    handles = [
+        Line2D([], [], linestyle="", marker="o", color=CNN, label="MEI > RF, p < 0.05"),
+        Line2D([], [], linestyle="", marker="o", color=LINEAR, label="RF > MEI, p < 0.05"),
+        Line2D([], [], linestyle="", marker="o", color=GRAY, label="p ≥ 0.05"),
+        Line2D([], [], linestyle="", marker="o", markersize=9, color="black", markerfacecolor="none", label="q < 0.05"),
+    ]
+    axes[1].legend(handles=handles, fontsize=8.5, frameon=False, loc="upper right")
+    return figure
+
+
+def _difference_color(row) -> str:
+    if not row.p_value < 0.05:
+        return GRAY
+    return CNN if row.diff_resp > 0 else LINEAR
+
+
+def recovery_figure(recovery: pd.DataFrame) -> Figure:
+    """How well MEIs and RFs drive the cells they were made for, against the cell's true MEI, by kind of cell.
+
+    Args:
+        recovery: kind, mei_drive_ratio, rf_drive_ratio of each unit.
+    """
+    kinds = sorted(recovery.kind.unique())
+    figure, axes = panels(9.4, 3.9, n_columns=2)
+    axis = axes[0]
+    for value, style in ((1.0, "-"), (0.0, ":")):
+        axis.axhline(value, color=GRAY, linewidth=1, linestyle=style, zorder=1)
+    for i, kind in enumerate(kinds):
+        for side, column, color, marker in (
+            (-0.18, "mei_drive_ratio", CNN, "o"),
+            (0.18, "rf_drive_ratio", LINEAR, "^"),
+        ):
+            values = np.sort(finite(recovery[column][recovery.kind == kind]))
+            spread = 0.1 * np.sin(2.4 * np.arange(len(values)))  # side by side, always the same way
+            axis.plot(i + side + spread, values, marker, color=color, markersize=5, alpha=0.8, markeredgewidth=0)
+            if len(values):
+                axis.hlines(np.median(values), i + side - 0.14, i + side + 0.14, color="black", linewidth=2, zorder=3)
+    counts = recovery.kind.value_counts()
+    labels = [f"{kind.replace('_', ' ')}\n(n = {counts[kind]})".replace("$", r"\$") for kind in kinds]
+    axis.set_xticks(range(len(kinds)), labels)
+    name_axes(axis, "", "kind of cell", "true drive / drive of the true MEI")
+    handles = [
+        Line2D([], [], linestyle="", marker="o", color=CNN, label="MEI (CNN)"),
+        Line2D([], [], linestyle="", marker="^", color=LINEAR, label="RF (linear model)"),
+        Line2D([], [], color="black", linewidth=2, label="median"),
+    ]
+    axis.legend(handles=handles, fontsize=8.5, frameon=False, loc="best")
+    ratios = recovery[["mei_drive_ratio", "rf_drive_ratio"]]
+    values = np.append(finite(ratios.to_numpy().ravel()), [0.0, 1.0])
+    low, high = values.min() - 0.05, values.max() + 0.05
+    axes[1].plot([low, high], [low, high], color=GRAY, linewidth=1, linestyle="--")
+    axes[1].scatter(ratios.rf_drive_ratio, ratios.mei_drive_ratio, s=26, color=GRAY, alpha=0.8, linewidths=0)
+    above = (ratios.mei_drive_ratio > ratios.rf_drive_ratio).sum()
+    name_axes(axes[1], f"MEI above RF in {above} of {ratios.notna().all(axis=1).sum()} cells", "drive ratio of the RF",
+              "drive ratio of the MEI")  # fmt: skip
+    axes[1].set(xlim=(low, high), ylim=(low, high), aspect="equal")
+    return figure

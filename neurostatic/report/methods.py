@@ -1,0 +1,142 @@
+"""The methods of a run in words, from the parameters stored with its results; versions and files."""
+
+import os
+
+from neurostatic.report.markup import Link, count, folded, paragraph, section, table
+from neurostatic.report.results import DatasetResult, LoopResult, Results, ScanResult
+
+PAPER = (
+    "The method is that of Walker et al. (2019), Inception loops discover what excites neurons most using deep "
+    "predictive models, Nature Neuroscience 22, 2060-2065."
+)
+
+
+def methods_section(results: Results) -> str:
+    """How everything was computed, as it was set in this run."""
+    texts = [
+        *_grouped({name: _recording(scan) for name, scan in results.scans.items()}),
+        *_grouped({name: _modeling(dataset) for name, dataset in results.datasets.items()}),
+        *_grouped({name: _images(dataset) for name, dataset in results.datasets.items()}),
+        *_grouped({name: _stimuli(dataset) for name, dataset in results.datasets.items() if dataset.stimuli}),
+        *_grouped({name: _closed_loop(loop) for name, loop in results.loops.items()}),
+    ]
+    return section("methods", "Methods", *[paragraph(text) for text in (*texts, PAPER)])
+
+
+def _grouped(texts: dict[str, str]) -> list[str]:
+    """Each text once, after the names it holds for."""
+    return [
+        f"{', '.join(name for name, other in texts.items() if other == text)}: {text}"
+        for text in dict.fromkeys(texts.values())
+    ]
+
+
+def _recording(scan: ScanResult) -> str:
+    of = scan.attributes
+    if "filter_taps" in of:
+        text = (
+            f"deconvolved traces (one value every {of['sampling_period_s'] * 1000:.1f} ms) were low-pass filtered with "
+            f"a Hamming window of {of['filter_taps']} samples ({of['duration_s']:g} s to each side) and sampled "
+            f"{of['offset_s'] + of['duration_s'] / 2:g} s after image onset, with each unit's own scan delay, so that "
+            f"a response depends on the trace from {of['support_start_s']:.2f} to {of['support_stop_s']:.2f} s. Pupil "
+            "and treadmill were sampled at the same instant. "
+        )
+    else:
+        text = "responses and behavior were taken as given, one value a trial. "
+    text += f"Images were reduced to {of['height_px']} x {of['width_px']} px by area averaging. "
+    if "validation_fraction" in of and of["stim_type"] == "imagenet":
+        text += (
+            f"Repeated images are the test tier; {100 * of['validation_fraction']:g} % of the others, drawn with seed "
+            f"{of['tier_seed']}, the validation tier; the rest the training tier."
+        )
+    return text.strip()
+
+
+def _modeling(dataset: DatasetResult) -> str:
+    units, selection = (dataset.configs["select_units"][name] for name in ("units", "selection"))
+    training = dataset.configs["train_model"]["training"]
+    values: dict[str, dict] = {}
+    for parameters in dataset.networks.values():
+        for name, value in parameters.items():
+            values.setdefault(name, {})[str(value)] = None
+    networks = "; ".join(f"{name} {', '.join(found)}" for name, found in values.items())
+    rates = " then ".join(f"{rate:g}" for rate in training["learning_rates"])
+    seeds = ", ".join(str(seed) for seed in dict.fromkeys(dataset.scores.seed))
+    return (
+        f"models of units of brain area {units['brain_area']} and layer {units['layer']}. Networks ({networks}) were "
+        f"trained with Poisson loss and Adam (batches of {training['batch_size']}, learning rate {rates}, each until "
+        f"{training['patience']} epochs brought no better validation correlation, at most {training['max_epochs']} "
+        f"epochs in all), once for each seed ({seeds}). Units were selected from the top "
+        f"{100 * selection['top_fraction']:g} % by oracle, more than {selection['edge_um']:g} µm inside their field, "
+        f"above percentile {selection['percentile']:g} of the fraction of the oracle for both models, in the order of "
+        f"the difference of these fractions, none closer than {selection['distance_um']:g} µm to one chosen before."
+    )
+
+
+def _images(dataset: DatasetResult) -> str:
+    meis, masks = dataset.configs["make_meis"]["meis"], dataset.configs["make_masks"]["masks"]
+    contrast = f"limited to a standard deviation of {meis['norm_px']:g} px" if meis["norm_px"] > 0 else "not limited"
+    blur = f"from {meis['start_sigma_px']:g} to {meis['end_sigma_px']:g} px" if meis["blur"] else "none"
+    return (
+        f"MEIs (CNN) and RFs (linear model) were found by {meis['iterations']} steps of gradient ascent on the mean "
+        f"response of all seeds of the best network, from noise (seed {meis['seed']}); step {meis['start_step']:g} to "
+        f"{meis['end_step']:g} times {meis['step_gain']:g}; blur after each step: {blur}; gradient low-passed with "
+        f"exponent {meis['precondition']:g}; contrast {contrast}. Tight masks: convex hull of the pixels whose "
+        f"absolute deviation from the mean exceeds {masks['deviation_factor']:g} SD of it, blurred by "
+        f"{masks['blur_sigma_px']:g} px, eroded until the response falls to {masks['target_ratio']:g} of that to the "
+        "first masked image."
+    )
+
+
+def _stimuli(dataset: DatasetResult) -> str:
+    options = dataset.configs["make_stimuli"]["stimuli"]
+    shifts = ", ".join(str(shift) for shift in options["shifts_px"])
+    return (
+        f"images were enlarged {options['zoom']} times, matched to a mean of {options['mean_cd_m2']:g} cd/m² and a "
+        f"contrast of {options['contrast_cd_m2']:g} cd/m² (standard deviation), converted to pixel values by monotone "
+        "interpolation of the calibration, rounded to 8 bits, and checked to lie within 5 % of both; shifted by "
+        f"{shifts} px of the model along each axis; at most {options['max_units']} units."
+    )
+
+
+def _closed_loop(loop: LoopResult) -> str:
+    limit = loop.configs["match_cells"]["matching"]["max_distance_um"]
+    options = loop.configs["summarize_confusion"]["statistics"]
+    return (
+        "cells were matched to the nearest soma in every shared structural stack, and by vote of the stacks "
+        f"(largest distance {limit:g} µm). Responses to images without a shift were averaged over trials and pooled "
+        f"over scans, every trial with the same weight. Permutation test: {options['n_permutations']} permutations "
+        f"(seed {options['seed']}); Welch's t test for each cell, q values after Benjamini and Hochberg (1995)."
+    )
+
+
+def origin_section(results: Results, folder: str) -> str:
+    """Code, versions, and every result file with its checksum; `folder` is where the page will lie."""
+    made, everything = results.provenance, [*results.sources.values(), results.provenance]
+    commits = ", ".join(dict.fromkeys(_commit(provenance) for provenance in everything))
+    versions = {"neurostatic": dict.fromkeys(provenance["neurostatic"] for provenance in everything)}
+    for package in made["versions"]:
+        versions[package] = dict.fromkeys(provenance["versions"].get(package, "unknown") for provenance in everything)
+    files = [
+        [
+            Link(os.path.relpath(path, folder).replace(os.sep, "/")),
+            provenance["config"]["rule"],
+            _commit(provenance),
+            provenance["device"],
+            made["inputs"].get(path, "")[:12],
+        ]
+        for path, provenance in results.sources.items()
+    ]
+    columns = ["file", "made by", "commit", "device", "SHA-256 (first 12)"]
+    caption = "Each holds its full provenance: in its attributes, or for a table in the .json file beside it."
+    return section(
+        "origin",
+        "Versions and files",
+        paragraph(f"Code: commit {commits}. A commit marked as changed had changes that were not committed."),
+        table(["package", "version"], [[name, ", ".join(found)] for name, found in versions.items()], "Versions.", ""),
+        folded(f"The {count(len(files), 'file')} this page was made from", table(columns, files, "Results.", caption)),
+    )
+
+
+def _commit(provenance: dict) -> str:
+    return provenance["commit"][:12] + (" (changed)" if provenance["dirty"] else "")

@@ -1,0 +1,151 @@
+"""Read what a run has left in its results folder."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+
+from neurostatic.report.results import (
+    DatasetResult,
+    LoopResult,
+    Results,
+    ScanResult,
+    StimulusResult,
+    summarize_scan,
+)
+from neurostatic.store import PROVENANCE, InputError, read_arrays, read_provenance, read_table
+
+
+class ResultsFolder:
+    """A results folder that remembers which files were read from it, and their provenance.
+
+    Attributes:
+        sources: path of each file that was read -> its provenance.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = str(folder)
+        self.sources: dict[str, dict] = {}
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A CSV table."""
+        path = f"{self.folder}/{name}"
+        found = read_table(path)
+        self.sources[path] = read_provenance(path)
+        return found
+
+    def arrays(self, name: str) -> xr.Dataset:
+        """A Zarr zip store."""
+        path = f"{self.folder}/{name}"
+        found = read_arrays(path)
+        self.sources[path] = json.loads(found.attrs[PROVENANCE])
+        return found
+
+    def scan(self, name: str) -> ScanResult:
+        """Verdict and data set of a scan."""
+        path = f"{self.folder}/scans/{name}.json"
+        try:
+            verdict = json.loads(Path(path).read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: not a readable JSON file ({error})") from error
+        self.sources[path] = verdict["provenance"]
+        return summarize_scan(verdict, self.arrays(f"datasets/{name}.zarr.zip"))
+
+    def configs(self, *names: str) -> dict[str, dict]:
+        """Rule -> the parameters it ran with, of files that were read."""
+        configs = [self.sources[f"{self.folder}/{name}"]["config"] for name in names]
+        return {config["rule"]: config for config in configs}
+
+
+def read_results(
+    folder: str | Path,
+    scans: list[str],
+    datasets: dict[str, list[str]],
+    loops: dict[str, dict],
+    networks: list[str],
+    seeds: list[int],
+    with_truth: bool,
+    provenance: dict,
+) -> Results:
+    """Everything that the page shows.
+
+    Args:
+        folder: of the results.
+        datasets: name -> its scans; loops: name -> dataset, source, targets.
+        networks, seeds: of the models.
+        with_truth: whether the comparison with the virtual mouse is there.
+        provenance: of the page.
+
+    Raises InputError for a file that is missing or not readable.
+    """
+    results = ResultsFolder(folder)
+    stimulated = {loop["dataset"] for loop in loops.values()}
+    return Results(
+        scans={scan: results.scan(scan) for scan in scans},
+        datasets={
+            name: _dataset(results, name, list(members), networks, seeds, name in stimulated)
+            for name, members in datasets.items()
+        },
+        loops={name: _loop(results, name, loop) for name, loop in loops.items()},
+        recovery=results.table("truth/recovery.csv") if with_truth else None,
+        ceiling=results.table("truth/ceiling.csv") if with_truth else None,
+        sources=results.sources,
+        provenance=provenance,
+    )
+
+
+def _dataset(
+    results: ResultsFolder, name: str, scans: list[str], networks: list[str], seeds: list[int], stimulated: bool
+) -> DatasetResult:
+    def of_models(ending: str) -> pd.DataFrame:
+        tables = [
+            results.table(f"models/{name}/{network}/{seed}{ending}.csv").assign(network=network, seed=seed)
+            for network in networks
+            for seed in seeds
+        ]
+        return pd.concat(tables, ignore_index=True)
+
+    selection, masks = f"selection/{name}.csv", f"masks/{name}.zarr.zip"
+    cnn, linear = (f"meis/{name}/{model_type}.zarr.zip" for model_type in ("cnn", "linear"))
+    scores = of_models("")
+    of_networks = {network: results.configs(f"models/{name}/{network}/{seeds[0]}.csv") for network in networks}
+    found = DatasetResult(
+        scans=scans,
+        selection=results.table(selection),
+        best=results.table(f"selection/{name}_models.csv"),
+        scores=scores,
+        history=of_models("_history"),
+        networks={network: config["train_model"]["network"] for network, config in of_networks.items()},
+        cnn=results.arrays(cnn),
+        linear=results.arrays(linear),
+        masks=results.arrays(masks),
+        stimuli=_stimuli(results, name, scans[0]) if stimulated else None,
+        configs=of_networks[networks[0]],
+    )
+    used = [selection, cnn, masks] + ([f"stimuli/{name}/mei_vs_rf/qc.csv"] if stimulated else [])
+    found.configs.update(results.configs(*used))
+    return found
+
+
+def _stimuli(results: ResultsFolder, dataset: str, first_scan: str) -> StimulusResult:
+    return StimulusResult(
+        manifest=results.table(f"stimuli/{dataset}/mei_vs_rf/manifest.csv"),
+        qc=results.table(f"stimuli/{dataset}/mei_vs_rf/qc.csv"),
+        calibration=results.table(f"calibrations/{first_scan}.csv"),
+        fit=results.table(f"calibrations/{first_scan}_fit.csv"),
+    )
+
+
+def _loop(results: ResultsFolder, name: str, loop: dict) -> LoopResult:
+    matches, confusion = f"closed_loop/{name}/matches.csv", f"closed_loop/{name}/confusion.zarr.zip"
+    return LoopResult(
+        dataset=loop["dataset"],
+        source=loop["source"],
+        targets=list(loop["targets"]),
+        matches=results.table(matches),
+        confusion=results.arrays(confusion),
+        diagonal=results.table(f"closed_loop/{name}/diagonal.csv"),
+        tests=results.table(f"closed_loop/{name}/tests.csv"),
+        configs=results.configs(matches, confusion),
+    )

@@ -1,0 +1,124 @@
+"""What a run has found, as the page needs it: small, so that many scans fit in memory."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+N_EXAMPLES = 8
+TIERS = ("train", "validation", "test", "final_test")
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """One scan.
+
+    Attributes:
+        verdict: of import_scan.
+        attributes: of the data set: how it was computed, how many trials were dropped for what.
+        trials: tier -> number of trials kept.
+        units: number of somata by brain_area (rows) and layer (columns).
+        examples: tier -> some of its images (image, y, x) px.
+    """
+
+    verdict: dict
+    attributes: dict
+    trials: dict[str, int]
+    units: pd.DataFrame
+    examples: dict[str, np.ndarray]
+
+    @property
+    def n_units(self) -> int:
+        """Units of the data set: its somata."""
+        return int(self.units.to_numpy().sum())
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Reason -> number of trials left out for it."""
+        dropped = {name: int(n) for name, n in self.attributes.items() if name.startswith("dropped_")}
+        return {name.removeprefix("dropped_"): n for name, n in dropped.items()}
+
+
+@dataclass(frozen=True)
+class StimulusResult:
+    """One stimulus set MEI against RF: its tables, and the calibration it was made with."""
+
+    manifest: pd.DataFrame
+    qc: pd.DataFrame
+    calibration: pd.DataFrame
+    fit: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class DatasetResult:
+    """One data set, its models, and what was made of them.
+
+    Attributes:
+        scans: names.
+        selection: table of all modeled units; best: the best model of each core.
+        scores, history: of every model, with columns network and seed.
+        networks: network -> its parameters, `core` among them.
+        cnn, linear: MEIs of the CNN, RFs of the linear model; masks: of the MEIs.
+        stimuli: None if the data set is part of no loop.
+        configs: rule -> the parameters it ran with, from the provenance of its results.
+    """
+
+    scans: list[str]
+    selection: pd.DataFrame
+    best: pd.DataFrame
+    scores: pd.DataFrame
+    history: pd.DataFrame
+    networks: dict[str, dict]
+    cnn: xr.Dataset
+    linear: xr.Dataset
+    masks: xr.Dataset
+    stimuli: StimulusResult | None
+    configs: dict[str, dict]
+
+    @property
+    def selected(self) -> pd.DataFrame:
+        """Units whose MEIs were made, the first by hu_rank first."""
+        return self.selection[self.selection.hu_rank.notna()].sort_values("hu_rank", ignore_index=True)
+
+
+@dataclass(frozen=True)
+class LoopResult:
+    """One closed loop: who was shown what (dataset, source, targets), and what came of it."""
+
+    dataset: str
+    source: str
+    targets: list[str]
+    matches: pd.DataFrame
+    confusion: xr.Dataset
+    diagonal: pd.DataFrame
+    tests: pd.DataFrame
+    configs: dict[str, dict]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything on the page.
+
+    Attributes:
+        recovery, ceiling: comparison with the truth of the virtual mouse; None for real scans.
+        sources: path of each result -> its provenance.
+        provenance: of the page itself; its `inputs` are the checksums of the results.
+    """
+
+    scans: dict[str, ScanResult]
+    datasets: dict[str, DatasetResult]
+    loops: dict[str, LoopResult]
+    recovery: pd.DataFrame | None
+    ceiling: pd.DataFrame | None
+    sources: dict[str, dict]
+    provenance: dict
+
+
+def summarize_scan(verdict: dict, data: xr.Dataset) -> ScanResult:
+    """Counts of a data set and a few of its images, of each tier the first in the order of the store."""
+    tier, image_index = data.tier.values, data.image_index.values
+    trials = {name: int((tier == name).sum()) for name in TIERS if (tier == name).any()}
+    examples = {name: data.images.values[np.unique(image_index[tier == name])[:N_EXAMPLES]] for name in trials}
+    area, layer = (pd.Series(data[name].values, name=name) for name in ("brain_area", "layer"))
+    return ScanResult(verdict, dict(data.attrs), trials, pd.crosstab(area, layer), examples)

@@ -1,0 +1,172 @@
+"""The page's first sections: what was found in short, the recordings, and how reliable the units are."""
+
+import numpy as np
+import pandas as pd
+
+from neurostatic.report.figures_data import examples_figure, oracle_figure
+from neurostatic.report.figures_models import oracle_slope
+from neurostatic.report.markup import (
+    NONE,
+    bullets,
+    count,
+    figure,
+    heading,
+    number,
+    paragraph,
+    section,
+    sentence,
+    table,
+)
+from neurostatic.report.results import TIERS, DatasetResult, Results, ScanResult
+from neurostatic.report.sections_closed_loop import loop_in_short
+from neurostatic.report.style import finite
+
+DROPPED = {
+    "excluded": "marked as excluded",
+    "flips": "outside the recording, or a flip missing",
+    "eye": "pupil not tracked",
+    "treadmill": "treadmill not recorded",
+    "leaking": "picture also in a higher tier",
+}
+
+
+def summary_section(results: Results) -> str:
+    """What was found, in a few sentences and one table."""
+    lines = [line for name, dataset in results.datasets.items() for line in _dataset_in_short(name, dataset, results)]
+    lines += [loop_in_short(name, loop, results.datasets[loop.dataset]) for name, loop in results.loops.items()]
+    columns = ["scan", "animal-session-scan", "day", "stimuli", "trials kept", "units", "modeled", "selected"]
+    rows = [[name, *_scan_in_short(name, scan, results)] for name, scan in results.scans.items()]
+    caption = "Units are somata; modeled are those of the wanted area and layer; of the selected ones MEIs were made."
+    return section("summary", "In short", bullets(lines), table(columns, rows, "Scans.", caption))
+
+
+def _scan_in_short(name: str, scan: ScanResult, results: Results) -> list:
+    info = scan.attributes
+    parts = [str(info[part]) for part in ("animal_id", "session", "scan_idx") if part in info]
+    tables = [dataset.selection for dataset in results.datasets.values() if name in dataset.scans]
+    modeled = [int((units.scan == name).sum()) for units in tables]
+    selected = [int(((units.scan == name) & units.hu_rank.notna()).sum()) for units in tables]
+    return [
+        "-".join(parts) or NONE,
+        info.get("day", NONE),
+        info.get("stim_type", NONE),
+        sum(scan.trials.values()),
+        scan.n_units,
+        *(", ".join(map(str, numbers)) or NONE for numbers in (modeled, selected)),
+    ]
+
+
+def _dataset_in_short(name: str, dataset: DatasetResult, results: Results) -> list[str]:
+    selection = dataset.selection
+    lines = [f"{name}: {oracle_in_words(selection)}."]
+    noiseless = _noiseless(dataset, results)
+    if noiseless is not None:
+        lines.append(f"{name}: {noiseless_in_words(noiseless)}.")
+    for column, model in (("cnn_corr", "CNN"), ("lin_corr", "linear model")):
+        test = finite(selection[column])
+        mean = number(test.mean() if len(test) else np.nan)
+        slope = number(oracle_slope(selection.oracle, selection[column]))
+        lines.append(
+            f"{name}: the {model} predicts single test trials with a mean correlation of {mean} and reaches {slope} of "
+            f"the oracle (n = {count(len(test), 'unit')})."
+        )
+    lines.append(f"{name}: {len(dataset.selected)} of {count(len(selection), 'unit')} selected for MEIs.")
+    return lines
+
+
+def oracle_in_words(selection: pd.DataFrame) -> str:
+    """The oracle's median, with n."""
+    oracle = finite(selection.oracle)
+    median = number(np.median(oracle) if len(oracle) else np.nan)
+    return f"oracle median {median} (n = {count(len(oracle), 'unit')})"
+
+
+def noiseless_in_words(noiseless: np.ndarray) -> str:
+    """How well the true rate predicts, with n."""
+    values = finite(noiseless)
+    mean = number(values.mean() if len(values) else np.nan)
+    return f"noiseless rate predicts single trials with a mean correlation of {mean} (n = {count(len(values), 'unit')})"
+
+
+def _noiseless(dataset: DatasetResult, results: Results) -> np.ndarray | None:
+    """Ceiling of the units of a data set's scans; None where the truth is not known."""
+    if results.ceiling is None:
+        return None
+    ceiling = results.ceiling.drop_duplicates(["scan", "unit_id"])
+    ceiling = ceiling[ceiling.scan.isin(dataset.scans)]
+    return ceiling.noiseless_correlation.to_numpy() if len(ceiling) else None
+
+
+def data_section(results: Results) -> str:
+    """Trials, tiers, units, example images."""
+    scans = results.scans
+    parts = [_split_table(scans), _dropped_table(scans), _units_table(scans)]
+    for name, dataset in results.datasets.items():
+        examples = scans[dataset.scans[0]].examples
+        size = " x ".join(map(str, next(iter(examples.values())).shape[1:]))
+        caption = (
+            f"The first images of each tier of scan {dataset.scans[0]}, at the resolution the models see ({size} px), "
+            "black 0 to white 255. Test images were shown repeatedly and serve for the oracle and the test scores."
+        )
+        parts.append(figure(examples_figure(examples), f"Images of {name}.", caption))
+    return section("data", "Data and split", *parts)
+
+
+def _split_table(scans: dict[str, ScanResult]) -> str:
+    tiers = [tier for tier in TIERS if any(tier in scan.trials for scan in scans.values())]
+    rows = []
+    for name, scan in scans.items():
+        kept = sum(scan.trials.values())
+        rows.append([name, kept + sum(scan.dropped.values()), kept, *[scan.trials.get(tier, 0) for tier in tiers]])
+    caption = (
+        "Models are fitted to the training tier, chosen by the validation tier and scored on the test tier (images "
+        "shown repeatedly). The tiers of a scan that no model is fitted to are not used."
+    )
+    return table(["scan", "recorded", "kept", *[tier.replace("_", " ") for tier in tiers]], rows, "Trials.", caption)
+
+
+def _dropped_table(scans: dict[str, ScanResult]) -> str:
+    reasons = [reason for reason in DROPPED if any(reason in scan.dropped for scan in scans.values())]
+    rows = [
+        [name, *[scan.dropped.get(reason, NONE) for reason in reasons], sum(scan.dropped.values())]
+        for name, scan in scans.items()
+    ]
+    columns = ["scan", *[DROPPED[reason] for reason in reasons], "all"]
+    return table(columns, rows, "Trials left out.", "Each is counted at its first reason.")
+
+
+def _units_table(scans: dict[str, ScanResult]) -> str:
+    layers = sorted({layer for scan in scans.values() for layer in scan.units.columns})
+    rows = [
+        [name, area, *[int(of_area.get(layer, 0)) for layer in layers], int(of_area.sum())]
+        for name, scan in scans.items()
+        for area, of_area in scan.units.iterrows()
+    ]
+    return table(["scan", "area", *layers, "all"], rows, "Units by area and layer.", "Somata only.")
+
+
+def oracle_section(results: Results) -> str:
+    """How well repeats predict each other, and where the truth is known, how well anything could."""
+    parts = []
+    for name, dataset in results.datasets.items():
+        noiseless = _noiseless(dataset, results)
+        parts += [heading(name)] if len(results.datasets) > 1 else []
+        words = oracle_in_words(dataset.selection)
+        missing = len(dataset.selection) - len(finite(dataset.selection.oracle))
+        words += f"; {count(missing, 'unit')} without an oracle (constant responses)" if missing else ""
+        parts.append(paragraph(sentence(words)))
+        caption = (
+            "Oracle: correlation of single responses to a repeated image with the mean of its other repeats, over all "
+            "trials of images shown at least 5 times; modeled units. It measures how reliable a unit is: 0 is noise."
+        )
+        if noiseless is not None:
+            parts.append(paragraph(sentence(f"{noiseless_in_words(noiseless)}: the ceiling of any model")))
+            caption += (
+                " Below: correlation of each unit's noiseless rate, known for the virtual mouse, with all its single "
+                "trials (all units; the true effects of pupil, running and gaze are part of the rate). No model of the "
+                "single trials can do better on average."
+            )
+        parts.append(figure(oracle_figure(dataset.selection.oracle.to_numpy(), noiseless), "Reliability.", caption))
+    if results.ceiling is None:
+        parts.append(paragraph("The ceiling is left out: the noiseless rates of these scans are not known."))
+    return section("oracle", "Oracle", *parts)

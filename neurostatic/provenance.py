@@ -77,6 +77,10 @@ def code_of(script: str | Path) -> str:
     digest = hashlib.sha256()
     for module in sorted(found):
         digest.update(f"{module} {_syntax(module)}\n".encode())
+    for folder in sorted({_file(module).parent for module in found}):
+        for file in sorted(folder.iterdir()):  # what a module reads beside it, such as the report's template
+            if file.is_file() and file.suffix != ".py":
+                digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
 

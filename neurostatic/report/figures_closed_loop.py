@@ -148,7 +148,7 @@ def recovery_figure(recovery: pd.DataFrame) -> Figure:
         Line2D([], [], linestyle="", marker="^", color=LINEAR, label="RF (linear model)"),
         Line2D([], [], color="black", linewidth=2, label="median"),
     ]
-    axis.legend(handles=handles, fontsize=8.5, frameon=False, loc="best")
+    axis.legend(handles=handles, fontsize=8.5, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     ratios = recovery[["mei_drive_ratio", "rf_drive_ratio"]]
     values = np.append(finite(ratios.to_numpy().ravel()), [0.0, 1.0])
     low, high = values.min() - 0.05, values.max() + 0.05

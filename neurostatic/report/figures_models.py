@@ -23,41 +23,41 @@ def learning_figure(
         networks: network -> parameters, `core` among them.
     """
     kept = scores[scores.tier == "validation"].groupby(["network", "seed"]).pearson.mean()
-    figure, axes = panels(9.0, 3.8, n_columns=len(CORE_TITLES))
-    lowest, highest = 0.0, 0.0
-    for axis, (core, title) in zip(axes, CORE_TITLES.items(), strict=True):
-        models = dict.fromkeys(zip(history.network, history.seed, strict=True))
-        models = [model for model in models if networks[model[0]]["core"] == core]
-        winner = next(iter(best[best.core == core][["network", "seed"]].itertuples(index=False, name=None)), None)
+    curves = dict(list(history.groupby(["network", "seed"])))
+    by_core = {core: [model for model in curves if networks[model[0]]["core"] == core] for core in CORE_TITLES}
+    named = max(len(models) if len(models) <= len(LINE_COLORS) else 1 for models in by_core.values())
+    legend_in = 0.19 * (named + history.stage.nunique() + 1)
+    figure, axes = panels(9.4, 3.5 + legend_in, n_columns=len(CORE_TITLES))
+    for axis, (core, models) in zip(axes, by_core.items(), strict=True):
+        winner = next(best[best.core == core][["network", "seed"]].itertuples(index=False, name=None), None)
         few = len(models) <= len(LINE_COLORS)
-        for i, model in sorted(enumerate(models), key=lambda item: item[1] == winner):  # the best on top
-            color = LINE_COLORS[i] if few else (CNN if model == winner else LIGHT)
-            rows = history[(history.network == model[0]) & (history.seed == model[1])]
-            for stage, of_stage in rows.groupby("stage"):
-                line = STAGE_LINES[stage % len(STAGE_LINES)]
-                epochs_done = of_stage.epoch - 1
+        colors = dict(zip(models, LINE_COLORS, strict=False)) if few else {winner: CNN}
+        for model in sorted(models, key=lambda model: model == winner):  # the best on top
+            color, marker = (colors[model], ".") if model in colors else (LIGHT, "")
+            for stage, of_stage in curves[model].groupby("stage"):
+                epochs_done, line = of_stage.epoch - 1, STAGE_LINES[stage % len(STAGE_LINES)]
                 axis.plot(
-                    epochs_done, of_stage.correlation_before, line, color=color, linewidth=1.5, marker=".", markersize=5
+                    epochs_done, of_stage.correlation_before, line, color=color, linewidth=1.5, marker=marker, ms=4
                 )
-            last = kept.get(model, np.nan)
-            axis.plot(rows.epoch.max(), last, "*", color=color, markersize=11, markeredgecolor="white", zorder=4)
-            values = finite([*rows.correlation_before, last, highest])
-            lowest, highest = min(lowest, values.min()), max(highest, values.max())
-        axis.legend(handles=_legend(models, winner, few, history), fontsize=8, frameon=False, loc="lower right")
-        name_axes(axis, f"{title} ({len(models)} models)", "epochs trained", "validation correlation (mean over units)")
+            if model in colors:
+                last = curves[model].epoch.max(), kept.get(model, np.nan)
+                axis.plot(*last, "*", color=color, markersize=11, markeredgecolor="white", zorder=4)
+        handles = _legend(core, {model: color for model, color in colors.items() if model in curves}, winner, history)
+        axis.legend(handles=handles, fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.17))
+        title = f"{CORE_TITLES[core]}: {len(models)} model{'' if len(models) == 1 else 's'}"
+        name_axes(axis, title, "epochs trained", "validation correlation (mean over units)")
+    limits = [limit for axis in axes for limit in axis.get_ylim()]
     for axis in axes:
-        margin = 0.05 * (highest - lowest) + 0.01
-        axis.set_ylim(lowest - margin, highest + margin)
+        axis.set_ylim(min(0.0, *limits), max(limits))
     return figure
 
 
-def _legend(models: list, winner: tuple | None, few: bool, history: pd.DataFrame) -> list[Line2D]:
-    one_network = len({network for network, _ in models}) == 1
+def _legend(core: str, colors: dict[tuple, str], winner: tuple | None, history: pd.DataFrame) -> list[Line2D]:
     handles = []
-    for i, model in enumerate(models if few else [model for model in models if model == winner]):
-        name = f"seed {model[1]}" if one_network else f"{model[0]}, seed {model[1]}"
-        name = name.replace("$", r"\$") + (" (best)" if model == winner else "")
-        handles.append(Line2D([], [], color=LINE_COLORS[i] if few else CNN, label=name))
+    for (network, seed), color in colors.items():
+        varied = network.removeprefix(core).removeprefix("-").replace("$", r"\$")  # the panel's title names the core
+        name = f"{varied}, seed {seed}" if varied else f"seed {seed}"
+        handles.append(Line2D([], [], color=color, label=name + (" (best)" if (network, seed) == winner else "")))
     for stage, rate in history.groupby("stage").learning_rate.first().items():
         line = STAGE_LINES[stage % len(STAGE_LINES)]
         handles.append(Line2D([], [], color=GRAY, linestyle=line, label=f"stage {stage + 1}: learning rate {rate:g}"))

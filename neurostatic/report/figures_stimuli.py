@@ -151,5 +151,5 @@ def quality_figure(qc: pd.DataFrame, mean_cd_m2: float, contrast_cd_m2: float) -
             axis.plot(rows.image_id, values, marker, color=color, markersize=4.5, alpha=0.85, label=name)
         name_axes(axis, "", "image id", label)
     axes[2].set_ylim(bottom=-0.05)
-    axes[2].legend(fontsize=9, frameon=False, loc="best")
+    axes[2].legend(fontsize=9, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
     return figure

@@ -10,6 +10,12 @@ PAPER = (
     "predictive models, Nature Neuroscience 22, 2060-2065."
 )
 
+ALL_UNITS = {
+    "brain area all": "every known brain area",
+    "brain area all+unknown": "every brain area, known or not",
+    "layer all": "every layer",
+}
+
 
 def methods_section(results: Results) -> str:
     """How everything was computed, as it was set in this run."""
@@ -34,9 +40,10 @@ def _grouped(texts: dict[str, str]) -> list[str]:
 def _recording(scan: ScanResult) -> str:
     of = scan.attributes
     if "filter_taps" in of:
+        half_s = (of["support_stop_s"] - of["support_start_s"]) / 2
         text = (
             f"deconvolved traces (one value every {of['sampling_period_s'] * 1000:.1f} ms) were low-pass filtered with "
-            f"a Hamming window of {of['filter_taps']} samples ({of['duration_s']:g} s to each side) and sampled "
+            f"a Hamming window of {of['filter_taps']} samples ({half_s:.2f} s to each side) and sampled "
             f"{of['offset_s'] + of['duration_s'] / 2:g} s after image onset, with each unit's own scan delay, so that "
             f"a response depends on the trace from {of['support_start_s']:.2f} to {of['support_stop_s']:.2f} s. Pupil "
             "and treadmill were sampled at the same instant. "
@@ -55,6 +62,8 @@ def _recording(scan: ScanResult) -> str:
 def _modeling(dataset: DatasetResult) -> str:
     units, selection = (dataset.configs["select_units"][name] for name in ("units", "selection"))
     training = dataset.configs["train_model"]["training"]
+    area, layer = (f"{what.replace('_', ' ')} {units[what]}" for what in ("brain_area", "layer"))
+    area, layer = ALL_UNITS.get(area, area), ALL_UNITS.get(layer, layer)
     values: dict[str, dict] = {}
     for parameters in dataset.networks.values():
         for name, value in parameters.items():
@@ -63,7 +72,7 @@ def _modeling(dataset: DatasetResult) -> str:
     rates = " then ".join(f"{rate:g}" for rate in training["learning_rates"])
     seeds = ", ".join(str(seed) for seed in dict.fromkeys(dataset.scores.seed))
     return (
-        f"models of units of brain area {units['brain_area']} and layer {units['layer']}. Networks ({networks}) were "
+        f"models of units of {area} and {layer}. Networks ({networks}) were "
         f"trained with Poisson loss and Adam (batches of {training['batch_size']}, learning rate {rates}, each until "
         f"{training['patience']} epochs brought no better validation correlation, at most {training['max_epochs']} "
         f"epochs in all), once for each seed ({seeds}). Units were selected from the top "

@@ -24,7 +24,7 @@ def models_section(results: Results) -> str:
         caption = (
             "Correlation of predicted and measured single trials of the validation tier, mean over units, before each "
             "epoch. Line style: stage (each with its own learning rate; a stage begins from the best state so far). "
-            "Star: the state that is kept."
+            "Star: the state that is kept. Of many models only the best is in color."
         )
         drawing = learning_figure(dataset.history, dataset.scores, dataset.best, dataset.networks)
         parts += [figure(drawing, "Learning curves.", caption), _networks_table(dataset)]
@@ -71,9 +71,9 @@ def meis_section(results: Results) -> str:
         caption = (
             "For each unit, left: most exciting image (MEI) of the CNN with the outline of its tight mask (orange, "
             "where the mask is 0.5); right: receptive field (RF), the most exciting image of the linear model. "
-            "Numbers: response that the image's own model predicts (SD of the unit's responses). One gray scale for "
-            f"all images: mid gray is the image's own mean, black and white are {limit:.0f} px below and above it (px of "
-            "0-255)."
+            "Numbers: response that the image's own model predicts (SD of the unit's responses). All images share one "
+            f"gray scale: mid gray is the image's own mean, black and white are {limit:.0f} px (of 0-255) below and "
+            "above it."
         )
         gallery = gallery_figure(dataset.selected, dataset.cnn, dataset.linear, dataset.masks)
         parts.append(figure(gallery, "Most exciting images.", caption))

@@ -9,8 +9,8 @@ from pathlib import Path
 # The library beside this workflow is used even where it is not installed, as in an environment made by --sdm conda.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from neurostatic.provenance import checksum, commit, provenance, versions  # noqa: E402
-from neurostatic.store import InputError  # noqa: E402
+from neurostatic.provenance import checksum, commit, provenance, versions
+from neurostatic.store import InputError
 
 
 class Tee:

@@ -107,7 +107,7 @@ def test_the_loop_finds_what_is_there_and_nothing_in_shuffled_responses(project)
     recovery = read_table(results / "truth/recovery.csv")
     assert recovery.match_correct.mean() >= 0.95
     assert recovery.mei_drive_ratio.median() > 0.3
-    data = read_arrays(results / "datasets/mouse1-day3-mei.zarr.zip")
+    data = read_arrays(results / "datasets/mouse1-day2-mei.zarr.zip")
     manifest = read_table(results / "stimuli/mouse1/mei_vs_rf/manifest.csv").set_index(["image_class", "image_id"])
     owner = manifest.owner_unit_id.loc[list(zip(data.image_class.values, data.image_id.values, strict=True))].to_numpy()
     matches = read_table(results / "closed_loop/loop1/matches.csv")
@@ -229,7 +229,7 @@ def test_bad_input_gets_one_clear_message(project, tmp_path, overlay, target, me
     # Links: what the failing rule deletes is gone here and stays there.
     shutil.copytree(project / "results", tmp_path / "results", copy_function=os.link)
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 not a zip file")
-    shutil.copytree(project / "results/simulation/mouse1-day3-mei", tmp_path / "export")
+    shutil.copytree(project / "results/simulation/mouse1-day2-mei", tmp_path / "export")
     units = pd.read_csv(tmp_path / "export/units.csv").drop(columns="um_x")
     units.to_csv(tmp_path / "export/units.csv", index=False)
     small = yaml.safe_load((tmp_path / "small.yaml").read_text())

@@ -49,8 +49,8 @@ def oracle_table(members: StaticMultiDataset) -> pd.DataFrame:
         correlations, counts = oracle(member.raw_responses("test"), member.image_index("test"))
         if counts["images_used"] == 0:
             raise InputError(
-                f"scan {scan}: no image of the test tier has {MIN_ORACLE_REPEATS} valid repeats, which the oracle needs "
-                f"({counts['images_left_out']} images have fewer)"
+                f"scan {scan}: no image of the test tier has {MIN_ORACLE_REPEATS} valid repeats, which the oracle "
+                f"needs ({counts['images_left_out']} images have fewer)"
             )
         table = pd.DataFrame({"scan": scan, "unit_id": member.unit_id, "oracle": correlations})
         tables.append(table.assign(**{name: member.data[name].values for name in POSITION}))

@@ -12,7 +12,7 @@ from neurostatic.config import Simulation
 from neurostatic.simulation.cortex import DEPTHS_UM, EXTENT_UM, GREY_PX, HEIGHT_PX, WIDTH_PX, Cortex, true_meis
 from neurostatic.simulation.states import States, wander_states
 
-VOLUME_S = 0.125  # 8 volumes a second
+VOLUME_S = 0.122  # about 8 volumes a second, and no whole number of volumes in the 0.5 s window
 SCAN_START_S = 2.5  # the stimulus starts before the scan: the first trial is lost
 IMAGE_S = 0.5
 LATENCY_S = 0.05

@@ -40,6 +40,7 @@ class Cortex:
     def take(self, chosen: np.ndarray) -> "Cortex":
         """Some of the cells, in the given order."""
         cells = self.cells.iloc[chosen].reset_index(drop=True)
+        chosen = torch.tensor(np.array(chosen))
         return Cortex(cells, self.filters[chosen], self.surround[chosen], self.evoked_scale[chosen])
 
     def evoked(self, images_px: torch.Tensor) -> torch.Tensor:

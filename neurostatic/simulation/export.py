@@ -49,8 +49,9 @@ def write_export(recording: Recording, config: Simulation, folder: Path, rng: np
 def _blemish(trials: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Dropped flips, and trials that the experimenter threw out."""
     trials = trials.drop(columns="image_index")
-    trials.loc[rng.random(len(trials)) < 0.003, "flip_onset_s"] = np.nan
-    thrown_out = rng.random(len(trials)) < 0.003
+    n_each = max(1, round(0.003 * len(trials)))
+    trials.loc[rng.choice(len(trials), n_each, replace=False), "flip_onset_s"] = np.nan
+    thrown_out = rng.choice(len(trials), n_each, replace=False)
     trials.loc[thrown_out, "excluded"] = True
     trials.loc[thrown_out, "exclusion_comment"] = "monitor flicker"
     return trials.round(6)

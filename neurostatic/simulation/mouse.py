@@ -12,6 +12,7 @@ from neurostatic.simulation.cortex import HEIGHT_PX, WIDTH_PX, Cortex, grow_cort
 from neurostatic.simulation.export import write_export
 from neurostatic.simulation.photos import crop_photos, load_photos
 from neurostatic.simulation.recording import Session, record
+from neurostatic.store import InputError
 
 SHOWN_HEIGHT_PX, SHOWN_WIDTH_PX = 144, 256
 N_SCALING_IMAGES = 500
@@ -19,6 +20,10 @@ N_SCALING_IMAGES = 500
 
 def natural_session(config: Simulation) -> Session:
     """Day 1: natural images, most of them shown once, some repeated for the oracle."""
+    if config.n_repeated > config.n_images:
+        raise InputError(
+            f"simulation.n_repeated: {config.n_repeated} is more than simulation.n_images, {config.n_images}"
+        )
     rng = np.random.default_rng([config.seed, 0])
     images_px = crop_photos(load_photos(config.photos), config.n_images, SHOWN_HEIGHT_PX, SHOWN_WIDTH_PX, rng)
     table = pd.DataFrame({"image_class": "photo", "image_id": np.arange(config.n_images)})
@@ -61,6 +66,6 @@ def virtual_cortex(config: Simulation) -> Cortex:
 def evoked_by(truth: xr.Dataset, images_px: np.ndarray) -> np.ndarray:
     """True evoked response (image,) of unit i of a truth store to image i of (image, 36, 64) px."""
     cells = truth[[name for name in truth.data_vars if truth[name].dims == ("unit",)]].to_dataframe()
-    cortex = Cortex.from_cells(cells, torch.from_numpy(truth.evoked_scale.values))
+    cortex = Cortex.from_cells(cells, torch.tensor(truth.evoked_scale.values))
     with torch.no_grad():
-        return cortex.evoked(torch.as_tensor(images_px, dtype=torch.float32)[None])[0].numpy()
+        return cortex.evoked(torch.tensor(images_px, dtype=torch.float32)[None])[0].numpy()

@@ -7,6 +7,7 @@ import skimage.color
 import skimage.data
 import skimage.io
 import skimage.measure
+import skimage.util
 
 from neurostatic.store import InputError
 
@@ -18,7 +19,7 @@ MIN_CONTRAST_PX = 15.0  # flatter crops (sky, wall) say nothing about a cell
 def load_photos(source: str = "bundled") -> list[np.ndarray]:
     """Photos as gray uint8 arrays (y, x): those bundled with scikit-image, or all images of a folder.
 
-    Raises InputError if the folder is missing or holds no image.
+    Raises InputError if the folder is missing, holds no image, or one that cannot be read.
     """
     if source == "bundled":
         photos = [getattr(skimage.data, name)() for name in BUNDLED]
@@ -27,7 +28,7 @@ def load_photos(source: str = "bundled") -> list[np.ndarray]:
         paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
         if not paths:
             raise InputError(f"simulation.photos: {source}: no folder with images ({', '.join(SUFFIXES)})")
-        photos = [skimage.io.imread(path) for path in paths]
+        photos = [_read(path) for path in paths]
     return [_gray(photo) for photo in photos]
 
 
@@ -62,7 +63,16 @@ def _fits(photo: np.ndarray, height: int, width: int) -> bool:
     return photo.shape[0] >= height and photo.shape[1] >= width
 
 
+def _read(path: Path) -> np.ndarray:
+    try:
+        return skimage.io.imread(path)
+    except (OSError, ValueError, SyntaxError) as error:  # a broken PNG is a SyntaxError to some readers
+        raise InputError(f"simulation.photos: {path}: not a readable image") from error
+
+
 def _gray(photo: np.ndarray) -> np.ndarray:
+    """Gray levels 0-255 of a photo of any depth, gray or in color, with or without transparency."""
+    photo = skimage.util.img_as_float(photo)
     if photo.ndim == 3:
-        photo = skimage.color.rgb2gray(photo[..., :3]) * 255
-    return np.rint(photo).astype(np.uint8)
+        photo = photo[..., 0] if photo.shape[-1] < 3 else skimage.color.rgb2gray(photo[..., :3])
+    return np.rint(photo * 255).astype(np.uint8)

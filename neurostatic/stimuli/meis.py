@@ -43,19 +43,22 @@ def make_meis(
     images, history = ascend(respond, units, start, bounds, image_std_px, config, report)
     mei = (images.double().cpu().numpy() * image_std_px + image_mean_px).clip(0, 255)  # rounding leaves 255.00001
     failed = np.where(np.isfinite(mei).all((1, 2)), "", "not finite")
-    failed = np.where((failed == "") & (mei.std((1, 2)) < 0.01), "flat: no gradient reaches the image", failed)
-    usable = np.flatnonzero(failed == "")
+    failed = np.where((failed == "") & (mei.std((1, 2)) < 0.01), "flat: the image has no contrast", failed)
 
     def respond_px(images_px: np.ndarray, positions: np.ndarray) -> np.ndarray:
         with torch.no_grad():
             z = torch.as_tensor((images_px - image_mean_px) / image_std_px, dtype=torch.float32, device=units.device)
             return respond(z, units[torch.as_tensor(positions, device=units.device)]).cpu().numpy()
 
+    activation = respond_px(np.nan_to_num(mei), np.arange(len(mei)))
+    unmoved = (np.vstack([history, activation]) == history[0]).all(0)
+    failed = np.where((failed == "") & unmoved, "no gradient: the response does not depend on the image", failed)
+    usable = np.flatnonzero(failed == "")
     columns = ("activation", "max_activation", "max_contrast", "sat_contrast", "lim_contrast", "monotonic", "img_mean")
     scores = {name: np.full(len(mei), np.nan) for name in columns}
     tuning = np.full((2, len(mei), config.tuning_points), np.nan)
     if len(usable):
-        scores["activation"][usable] = respond_px(mei[usable], usable)
+        scores["activation"][usable] = activation[usable]
         scores["img_mean"][usable] = mei[usable].mean((1, 2))
     for unit in usable:
         tuned = contrast_tuning(mei[unit], lambda px, unit=unit: respond_px(px, np.full(len(px), unit)), config)

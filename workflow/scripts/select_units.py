@@ -8,6 +8,19 @@ from neurostatic.data.datasets import open_multi_dataset
 from neurostatic.fitting.selection import best_models, oracle_table, rank_by_oracle, select_units
 from neurostatic.store import read_table, write_table
 
+COLUMNS = [
+    "scan",
+    "unit_id",
+    "oracle",
+    "rank",
+    "top_ptile",
+    "cnn_corr",
+    "lin_corr",
+    "cnn_fraction_oracle",
+    "lin_fraction_oracle",
+    "hu_rank",
+]
+
 with door(snakemake):
     paths = dict(zip(snakemake.params.scans, snakemake.input.stores, strict=True))
     members = open_multi_dataset(paths, snakemake.params.units["brain_area"], snakemake.params.units["layer"])
@@ -25,7 +38,7 @@ with door(snakemake):
         units = units.merge(test[["scan", "unit_id", column]], on=["scan", "unit_id"], how="left")
     selected = select_units(rank_by_oracle(units), Selection(**snakemake.params.selection))
     made = origin(snakemake)
-    write_table(selected, snakemake.output.units, made)
+    write_table(selected[COLUMNS], snakemake.output.units, made)
     write_table(best, snakemake.output.models, made)
     print(best.to_string(index=False))
     print(f"oracle: median {selected.oracle.median():.3f}; {selected.hu_rank.notna().sum()} units selected")

@@ -1,5 +1,6 @@
 """One whole small loop through Snakemake: results, reruns, repeatability, and bad input."""
 
+import dataclasses
 import json
 import os
 import re
@@ -17,6 +18,13 @@ import yaml
 
 from neurostatic.closed_loop.confusion import pool_confusions, scan_confusion
 from neurostatic.closed_loop.hypotheses import loop_tests
+from neurostatic.config import read_config
+from neurostatic.data.datasets import open_multi_dataset
+from neurostatic.fitting.evaluation import TierTensors
+from neurostatic.fitting.training import train_network
+from neurostatic.models.networks import Ensemble, TrainedNetwork
+from neurostatic.simulation.recovery import drive_ratio
+from neurostatic.stimuli.meis import make_meis, start_images
 from neurostatic.store import read_arrays, read_provenance, read_table
 
 ROOT = Path(__file__).parents[1]
@@ -126,6 +134,37 @@ def test_the_loop_finds_what_is_there_and_nothing_in_shuffled_responses(project)
     assert np.median(shuffled) > 0.05
     off_by_one = unit_map.assign(unit_id=np.roll(unit_map.unit_id, 1))
     assert p_value(data.responses.values, off_by_one) > 0.001
+
+
+def test_a_model_of_shuffled_responses_finds_no_meis(project):
+    """Negative control: the same training on responses in random order; its images do not drive the true cells."""
+    overlay = yaml.safe_load((project / "small.yaml").read_text())
+    config = read_config(project / "config.yaml", overlay)
+    members = open_multi_dataset({"mouse1-day1": project / "results/datasets/mouse1-day1.zarr.zip"}, "all", "L2/3")
+    member = members["mouse1-day1"]
+    generator = torch.Generator().manual_seed(0)
+    tiers = {}
+    for tier in ("train", "validation"):
+        data = TierTensors.of(member, tier, torch.device("cpu"))
+        order = torch.randperm(len(data.responses), generator=generator)
+        tiers[tier] = dataclasses.replace(data, responses=data.responses[order])
+    scans = {"mouse1-day1": tiers}
+    network, _ = train_network(config.networks["GaussianLaplace"], config.training, scans, 1, torch.device("cpu"))
+    recovery = read_table(project / "results/truth/recovery.csv")
+    trained = TrainedNetwork(
+        network.requires_grad_(False),
+        {"mouse1-day1": member.unit_id.tolist()},
+        {"mouse1-day1": member.normalization.to_dict()},
+    )
+    ensemble = Ensemble([trained], "mouse1-day1")
+    ids = recovery.unit_id.tolist()
+    start = start_images(["mouse1-day1"] * len(ids), ids, 36, 64, 0)
+    meis = make_meis(
+        ensemble.respond, ensemble.index_of(ids), start, ensemble.image_mean_px, ensemble.image_std_px, config.meis
+    )
+    truth = read_arrays(project / "results/simulation/mouse1-day1.truth.zarr.zip")
+    ratio = np.nanmedian(drive_ratio(truth, np.array(ids), np.nan_to_num(meis.mei.values, nan=128.0)))
+    assert ratio < 0.2 < recovery.mei_drive_ratio.median()
 
 
 def test_a_second_run_does_nothing(project):

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import time
 from collections.abc import Callable, Iterator
 
 import torch
@@ -53,6 +54,7 @@ def train_network(
 
     history: list[dict] = []
     epoch = 0
+    began_s = time.monotonic()
     for stage, learning_rate in enumerate(training.learning_rates):
         optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
         epochs = early_stopping(
@@ -69,9 +71,10 @@ def train_network(
                     "correlation_before": correlation,
                 }
             )
+            left_s = (time.monotonic() - began_s) / epoch * (training.max_epochs - epoch)
             report(
-                f"epoch {epoch} (at most {training.max_epochs}), learning rate {learning_rate}: "
-                f"loss {loss:.4f}, validation correlation before it {correlation:.4f}"
+                f"epoch {epoch} (at most {training.max_epochs}, at most {left_s:.0f} s left), "
+                f"learning rate {learning_rate}: loss {loss:.4f}, validation correlation before it {correlation:.4f}"
             )
     final = validation_correlation()
     if not math.isfinite(final):

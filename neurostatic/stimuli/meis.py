@@ -1,5 +1,6 @@
 """Most exciting images: gradient ascent on a unit's predicted response, all units in one batch."""
 
+import time
 import zlib
 from collections.abc import Callable
 
@@ -110,6 +111,7 @@ def ascend(
     height, width = images.shape[-2:]
     transfer = precondition_transfer(height, width, config.precondition).to(images)
     history = []
+    began_s = time.monotonic()
     for i in range(config.iterations):
         done = i / config.iterations
         step = config.start_step + (config.end_step - config.start_step) * done
@@ -124,7 +126,11 @@ def ascend(
         if i % 50 == 0:
             history.append(response.detach().cpu().numpy())
         if (i + 1) % 100 == 0:
-            report(f"step {i + 1} of {config.iterations}: median response {response.detach().median().item():.3f}")
+            left_s = (time.monotonic() - began_s) / (i + 1) * (config.iterations - i - 1)
+            report(
+                f"step {i + 1} of {config.iterations} (about {left_s:.0f} s left): "
+                f"median response {response.detach().median().item():.3f}"
+            )
         if config.precondition > 0:
             gradient = precondition_gradient(gradient, transfer)
         scale = gradient.abs().mean((-2, -1), keepdim=True) + EPSILON

@@ -11,6 +11,7 @@ from neurostatic.closed_loop import (
     confusion_dataset,
     confusion_matrix,
     diagonal_entries,
+    diagonal_targets,
     pool_confusions,
     scan_confusion,
 )
@@ -320,3 +321,19 @@ def test_dataset_survives_the_disk_and_agrees_with_the_tables(tmp_path):
     entries = summaries["zscore"].set_index(["model_type", "image_unit_id", "matched_unit_id"])
     at = {"response": "zscore", "model_type": "linear", "image_unit_id": 2, "matched_unit_id": 0}
     assert arrays["sem"].sel(at) == entries.loc[("linear", 2, 0), "sem_resp"]
+
+
+def test_diagonal_targets_name_the_matched_unit_of_each_scan():
+    first = pd.DataFrame(
+        {
+            "model_type": ["cnn", "linear", "cnn", "cnn"],
+            "image_unit_id": [1, 1, 2, 1],
+            "matched_unit_id": [1, 1, 2, 2],
+            "target_unit_id": [31, 31, 44, 44],
+            "n_repeats": [5, 4, 3, 5],
+        }
+    )
+    second = first[first.image_unit_id == 1].iloc[:2].assign(target_unit_id=7)
+    targets = diagonal_targets([first, second]).set_index("unit_id")
+    assert targets.loc[1].tolist() == ["31;7", "5;5", "4;4"]
+    assert targets.loc[2].tolist() == ["44;", "3;", ";"]

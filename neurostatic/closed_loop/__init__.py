@@ -5,6 +5,7 @@ from neurostatic.closed_loop.confusion import (
     confusion_dataset,
     confusion_matrix,
     diagonal_entries,
+    diagonal_targets,
     pool_confusions,
     scan_confusion,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "confusion_dataset",
     "confusion_matrix",
     "diagonal_entries",
+    "diagonal_targets",
     "loop_tests",
     "match_oracle_correlation",
     "pool_confusions",

@@ -218,6 +218,30 @@ def diagonal_entries(summary: pd.DataFrame) -> pd.DataFrame:
     return entries.assign(df=df, p_value=p, q_value=benjamini_hochberg(p))
 
 
+def diagonal_targets(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Which target unit each source unit was matched to, and its trials, scan by scan.
+
+    Args:
+        tables: one table of `scan_confusion` per scan.
+
+    Returns:
+        unit_id, target_unit_id, cnn_scan_n, rf_scan_n: one value a scan in the order of the tables, joined by ';',
+        empty where the unit was not matched (or its image not shown) in that scan.
+    """
+    columns = []
+    for table in tables:
+        own = table[table["image_unit_id"] == table["matched_unit_id"]].set_index("image_unit_id")
+        n = own.pivot(columns="model_type", values="n_repeats").reindex(columns=["cnn", "linear"])
+        n = n.rename(columns={"cnn": "cnn_scan_n", "linear": "rf_scan_n"})
+        columns.append(n.assign(target_unit_id=own["target_unit_id"].groupby(level=0).first()).astype("Int64"))
+    units = sorted(set().union(*(column.index for column in columns)))
+    joined = pd.DataFrame({"unit_id": units})
+    for name in ("target_unit_id", "cnn_scan_n", "rf_scan_n"):
+        values = [column[name].reindex(units).astype("string").fillna("") for column in columns]
+        joined[name] = [";".join(row) for row in zip(*values, strict=True)]
+    return joined
+
+
 def _scaled(cells: np.ndarray, response: str) -> np.ndarray:
     if response == "raw":
         return cells

@@ -7,7 +7,14 @@ import torch
 from golden import BEHAVIOR, EYE, NETWORK_F, close, fill_linears, images_f, network_f
 
 from neurostatic.config import Network
-from neurostatic.models import CorePlusReadout, Ensemble, TrainedNetwork, load_network, save_network
+from neurostatic.models import (
+    CorePlusReadout,
+    Ensemble,
+    TrainedNetwork,
+    load_network,
+    paired_responses,
+    save_network,
+)
 from neurostatic.models.modulators import MLPModulator
 from neurostatic.models.shifters import MLPShifter
 from neurostatic.store import InputError
@@ -261,3 +268,14 @@ def test_an_ensemble_answers_gray_levels():
         paired = ensemble.respond_px(images_px, units, batch_size)
         np.testing.assert_allclose(paired, full[np.arange(7), units], atol=1e-6)
     assert ensemble.index_of([11, 7]).tolist() == [2, 0]
+
+
+def test_units_of_several_scans_answer_images_of_their_own():
+    network = random_network(scans=("a", "b")).eval()
+    normalization = {"a": NORMALIZATION, "b": {"image_mean": 90.0, "image_std": 40.0}}
+    member = TrainedNetwork(network, {"a": [7, 9, 11], "b": [7, 8, 9]}, normalization)
+    images_px = np.random.default_rng(0).integers(0, 256, (4, 9, 10)).astype(np.uint8)
+    respond = paired_responses([member], ["b", "a", "b"], [9, 11, 7])
+    alone = {scan: Ensemble([member], scan).respond_px(images_px) for scan in "ab"}
+    expected = [alone["a"][0, 2], alone["b"][1, 2], alone["b"][2, 0], alone["a"][3, 2]]
+    np.testing.assert_allclose(respond(images_px, [1, 0, 2, 1]), expected, atol=1e-6)

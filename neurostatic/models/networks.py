@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -194,3 +195,30 @@ class Ensemble:
         """Positions of units in the network's output."""
         position = {unit_id: i for i, unit_id in enumerate(self.unit_ids)}
         return torch.tensor([position[unit_id] for unit_id in unit_ids], device=self.device)
+
+
+def paired_responses(members: list[TrainedNetwork], scans: list[str], unit_ids: list[int]):
+    """How each unit of a list, of one scan or several, responds to images of its own.
+
+    Args:
+        members: trained networks of one config.
+        scans, unit_ids: (unit,) the list.
+
+    Returns:
+        A function of images_px (image, y, x) and positions (image,) in the list -> responses (image,), image i by the
+        unit at positions[i].
+    """
+    ensembles = {scan: Ensemble(members, scan) for scan in dict.fromkeys(scans)}
+    index = np.array([ensembles[scan].index_of([unit]).item() for scan, unit in zip(scans, unit_ids, strict=True)])
+    scans = np.array(scans, dtype=str)
+
+    def respond(images_px: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        images_px, positions = np.asarray(images_px), np.asarray(positions)
+        responses = np.empty(len(images_px))
+        for scan, ensemble in ensembles.items():
+            of_scan = scans[positions] == scan
+            if of_scan.any():
+                responses[of_scan] = ensemble.respond_px(images_px[of_scan], index[positions[of_scan]])
+        return responses
+
+    return respond

@@ -1,8 +1,9 @@
 """Tight mask of every MEI: the smallest region that keeps the wanted part of the response."""
 
 from door import compute_device, door, origin
-from ensembles import best_network, paired_px
+from ensembles import best_network
 
+from neurostatic.models.networks import paired_responses
 from neurostatic.stimuli.masks import tight_masks
 from neurostatic.store import read_arrays, write_arrays
 
@@ -10,7 +11,7 @@ device = compute_device(snakemake.threads)
 with door(snakemake, device):
     meis = read_arrays(snakemake.input.meis)
     members = best_network(snakemake.input.best, snakemake.input.models, "GaussianLaplace", device)
-    respond = paired_px(members, meis.scan.values, meis.unit_id.values)
+    respond = paired_responses(members, meis.scan.values.tolist(), meis.unit_id.values.tolist())
     options = snakemake.params.masks
     masks = tight_masks(
         meis.mei.values,

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 from door import compute_device, door, origin
-from ensembles import best_network, paired_px
+from ensembles import best_network
 
+from neurostatic.models.networks import paired_responses
 from neurostatic.stimuli.calibration import MonitorCalibration
 from neurostatic.stimuli.sets import mei_vs_rf_set, write_set
 from neurostatic.store import read_arrays, read_table
@@ -25,7 +26,7 @@ with door(snakemake, device):
         cnn.mei,
         linear.mei,
         MonitorCalibration.from_table(read_table(snakemake.input.calibration)),
-        respond=paired_px(members, units.scan.tolist(), units.unit_id.tolist()),
+        respond=paired_responses(members, units.scan.tolist(), units.unit_id.tolist()),
         mean_cd_m2=options["mean_cd_m2"],
         contrast_cd_m2=options["contrast_cd_m2"],
         zoom=options["zoom"],

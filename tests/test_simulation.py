@@ -262,7 +262,7 @@ def test_evoked_responses(cortex, day1, crops_px):
     """Mean one over natural images; the truth alone gives them; contrast divides them; luminance alone is nothing."""
     natural = cortex.evoked(torch.tensor(crops_px, dtype=torch.float32))
     assert_allclose(natural.mean(0), 1, atol=0.4)
-    own = natural[np.arange(day1[1].sizes["unit"]), day1[1].cell_id.values]
+    own = natural[range(day1[1].sizes["unit"]), day1[1].cell_id.values.tolist()]
     assert_allclose(simulation.evoked_by(day1[1], crops_px[: len(own)]), own, rtol=1e-4, atol=1e-5)
     center = gratings(cortex, length=1, width=1)
     checks = np.where((X + Y) % 2, 60, -60)  # too fine for every filter

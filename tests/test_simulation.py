@@ -297,3 +297,7 @@ def test_settings_that_cannot_be_used(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no image")
     refused(r"broken\.png", photos=str(tmp_path))
     refused("n_repeated", n_repeated=121)
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    skimage.io.imsave(flat / "wall.png", np.full((200, 300), 90, np.uint8), check_contrast=False)
+    refused("crops in a row are flatter than 15", photos=str(flat))

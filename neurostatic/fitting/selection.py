@@ -98,13 +98,13 @@ def select_units(units: pd.DataFrame, config: Selection) -> pd.DataFrame:
     _require(left, units, f"more than {config.edge_um} um inside their field")
     left &= np.isfinite(cnn_fraction) & np.isfinite(linear_fraction)
     _require(left, units, "with a test score of both models")
-    chosen = left & True
+    chosen = left.copy()
     for fraction in (cnn_fraction, linear_fraction):
         chosen &= fraction > np.percentile(fraction[left], config.percentile)
     _require(chosen, units, f"above the {config.percentile}th percentile of both fractions of the oracle")
 
     candidates = np.flatnonzero(chosen)
-    difference = (cnn_fraction - linear_fraction)[candidates]
+    difference = cnn_fraction[candidates] - linear_fraction[candidates]
     candidates = candidates[np.argsort(difference, kind="stable")[::-1]]
     position_um = units[["um_x", "um_y", "um_z"]].to_numpy(float)
     scan = units.scan.to_numpy()

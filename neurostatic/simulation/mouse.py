@@ -38,6 +38,11 @@ def closed_loop_session(config: Simulation, day: int, manifest: pd.DataFrame, im
     Args:
         manifest: image_class, image_id of each image; images_px: (image, 144, 256) uint8, as the set has them.
     """
+    if images_px.shape[1] % HEIGHT_PX or images_px.shape[2] % WIDTH_PX:
+        raise InputError(
+            f"the virtual mouse sees {HEIGHT_PX} x {WIDTH_PX} px: stimuli must be a whole multiple of that, "
+            f"found {images_px.shape[1]} x {images_px.shape[2]} px"
+        )
     table = manifest[["image_class", "image_id"]].reset_index(drop=True)
     shown = np.repeat(np.arange(len(table)), config.closed_loop_repeats)
     return Session(day, 1, "mei", 0, images_px, table, shown)

@@ -13,6 +13,7 @@ from neurostatic.store import InputError
 
 BUNDLED = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "rocket")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+MAX_FLAT = 1000
 MIN_CONTRAST_PX = 15.0  # flatter crops (sky, wall) say nothing about a cell
 
 
@@ -38,13 +39,13 @@ def crop_photos(photos: list[np.ndarray], n_images: int, height: int, width: int
     Returns:
         (n_images, height, width) uint8. Crops whose standard deviation is below 15 px are drawn again.
 
-    Raises InputError if no photo is as large as one crop.
+    Raises InputError if no photo is as large as one crop, or all crops are flat.
     """
     shapes = [(photo, scale) for photo in photos for scale in (1, 2) if _fits(photo, height * scale, width * scale)]
     if not shapes:
         raise InputError(f"simulation.photos: no photo holds a crop of {height} x {width} px")
     crops = np.empty((n_images, height, width), np.uint8)
-    n_done = 0
+    n_done = n_flat = 0
     while n_done < n_images:
         photo, scale = shapes[rng.integers(len(shapes))]
         if rng.random() < 0.5 and _fits(photo.T, height * scale, width * scale):
@@ -56,6 +57,11 @@ def crop_photos(photos: list[np.ndarray], n_images: int, height: int, width: int
         if crop.std() >= MIN_CONTRAST_PX:
             crops[n_done] = np.rint(crop)
             n_done += 1
+            n_flat = 0
+        else:
+            n_flat += 1
+        if n_flat == MAX_FLAT:
+            raise InputError(f"simulation.photos: {MAX_FLAT} crops in a row are flatter than {MIN_CONTRAST_PX} px")
     return crops
 
 

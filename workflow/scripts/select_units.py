@@ -41,4 +41,6 @@ with door(snakemake):
     write_table(selected[COLUMNS], snakemake.output.units, made)
     write_table(best, snakemake.output.models, made)
     print(best.to_string(index=False))
+    not_positive = int((~(selected.oracle > 0)).sum())
+    print(f"{not_positive} units without a positive oracle: left out, a fraction of it has no meaning")
     print(f"oracle: median {selected.oracle.median():.3f}; {selected.hu_rank.notna().sum()} units selected")

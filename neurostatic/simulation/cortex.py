@@ -13,6 +13,9 @@ CONTRAST_UNIT_PX = 50.0  # contrast of a typical natural image, so that filter o
 END_STOP_WEIGHT = 1.0
 EXTENT_UM = 400.0  # of the imaged square
 DEPTHS_UM = np.array([150.0, 190.0, 230.0, 270.0, 310.0, 420.0])  # five in L2/3, one in L4
+L4_UM = 370.0  # where layer 4 begins
+AREA_NAMES = ("V1", "LM")
+V1_END, LM_START = 0.75, 0.79  # of the extent along x; the strip between them belongs to neither
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,8 @@ class Cortex:
     """Cells of known kind.
 
     Attributes:
-        cells: one row a cell: cell_id, kind, x_um, y_um, z_um, rf_x_px, rf_y_px, orientation_deg, wavelength_px,
-            phase_deg, events (mean events a presentation), pupil_gain, running_gain, surround_weight.
+        cells: one row a cell: cell_id, kind, x_um, y_um, z_um, brain_area, layer, rf_x_px, rf_y_px, orientation_deg,
+            wavelength_px, phase_deg, events (mean events a presentation), pupil_gain, running_gain, surround_weight.
         filters: (cell, filter, pixel) unit-norm Gabors: a quadrature pair in the center, one at each end.
         surround: (cell, pixel) weights, sum 1, of the local contrast that divides the response.
         evoked_scale: (cell,) evoked drive averaged over natural images, so that `evoked` has mean one.
@@ -160,7 +163,11 @@ def _place_cells(n_cells: int, rng: np.random.Generator) -> pd.DataFrame:
         if not len(positions) or np.linalg.norm(positions - candidate, axis=1).min() >= 14:
             positions = np.vstack([positions, candidate])
     x_um, y_um, z_um = positions.T
-    return pd.DataFrame({"cell_id": np.arange(n_cells), "x_um": x_um, "y_um": y_um, "z_um": z_um})
+    cells = pd.DataFrame({"cell_id": np.arange(n_cells), "x_um": x_um, "y_um": y_um, "z_um": z_um})
+    along = x_um / EXTENT_UM
+    cells["brain_area"] = np.select([along < V1_END, along >= LM_START], AREA_NAMES, "unknown")
+    cells["layer"] = np.where(z_um < L4_UM, "L2/3", "L4")
+    return cells
 
 
 def _receptive_fields(cells: pd.DataFrame) -> tuple[torch.Tensor, torch.Tensor]:

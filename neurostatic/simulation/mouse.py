@@ -8,10 +8,12 @@ import torch
 import xarray as xr
 
 from neurostatic.config import Simulation
+from neurostatic.simulation.blemishes import spoil
 from neurostatic.simulation.cortex import HEIGHT_PX, WIDTH_PX, Cortex, grow_cortex
 from neurostatic.simulation.export import write_export
 from neurostatic.simulation.photos import crop_photos, load_photos
 from neurostatic.simulation.recording import Session, record
+from neurostatic.simulation.truth import scan_truth
 from neurostatic.store import InputError
 
 SHOWN_HEIGHT_PX, SHOWN_WIDTH_PX = 144, 256
@@ -54,9 +56,11 @@ def simulate_scan(config: Simulation, session: Session, folder: Path) -> xr.Data
     The cells are the same on every day: they depend on the configuration alone.
     """
     rng = np.random.default_rng([config.seed, 2, session.day, session.scan_idx])
-    recording = record(virtual_cortex(config), session, config, rng)
-    write_export(recording, config, folder, rng)
-    return recording.truth
+    cortex = virtual_cortex(config)
+    recording = record(cortex, session, config, rng)
+    experiment = spoil(recording, config, rng)
+    write_export(experiment, folder)
+    return scan_truth(cortex, recording, experiment, config)
 
 
 def virtual_cortex(config: Simulation) -> Cortex:

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-import xarray as xr
 from scipy import ndimage
 
 from neurostatic.config import Simulation
-from neurostatic.simulation.cortex import DEPTHS_UM, EXTENT_UM, GREY_PX, HEIGHT_PX, WIDTH_PX, Cortex, true_meis
+from neurostatic.simulation.cortex import DEPTHS_UM, EXTENT_UM, GREY_PX, HEIGHT_PX, WIDTH_PX, Cortex
 from neurostatic.simulation.states import States, wander_states
 
 VOLUME_S = 0.122  # about 8 volumes a second, and no whole number of volumes in the 0.5 s window
 SCAN_START_S = 2.5  # the stimulus starts before the scan: the first trial is lost
 IMAGE_S = 0.5
 LATENCY_S = 0.05
+LONG_BLANK_S = 0.4  # blanks are a parameter of the stimulus: repeats of one image differ in their condition_hash
 SPONTANEOUS = 0.1  # spontaneous events, as a fraction of the mean evoked ones
 AMPLITUDE_SHAPE = 3.0  # of the gamma distribution of an event's size
 FIELD_PX = (240, 260)  # height, width: pixels are not square
@@ -42,32 +42,29 @@ class Session:
 
 @dataclass(frozen=True)
 class Recording:
-    """What the microscope, the eye camera and the treadmill saw, and the truth behind it.
+    """What the microscope, the eye camera and the treadmill would have seen, had nothing gone wrong.
 
     Attributes:
-        units: columns of units.csv; somata come first. trials: columns of trials.csv, still without blemish.
-        cells: (soma) rows of the cortex's cells, in the order of the somata.
+        units: columns of units.csv; somata come first. trials: columns of trials.csv.
+        visible: (soma,) the cells that are seen, in the order of the somata; cells: their rows of the cortex's cells.
+        rate: (trial, soma) noiseless expected events in one presentation; gain: (trial, soma) part of it.
         traces: (unit, volume) events; slices_s: (slice,) s on the stimulus clock.
-        truth: see `record`.
     """
 
     session: Session
     units: pd.DataFrame
     trials: pd.DataFrame
+    visible: np.ndarray
     cells: pd.DataFrame
+    rate: np.ndarray
+    gain: np.ndarray
     traces: np.ndarray
     slices_s: np.ndarray
     states: States
-    truth: xr.Dataset
 
 
 def record(cortex: Cortex, session: Session, config: Simulation, rng: np.random.Generator) -> Recording:
-    """Show a session to the virtual mouse.
-
-    The truth (dims unit, trial, y, x): each unit's cell and its parameters, the noiseless expected events `rate` and
-    the `gain` of each trial and, for the scan that MEIs will be made from, each unit's `true_mei` (px), the evoked
-    response to it and to gray.
-    """
+    """Show a session to the virtual mouse: rate = events * gain(pupil, running) * evoked(image moved by the gaze)."""
     visible = np.flatnonzero(rng.random(len(cortex.cells)) >= config.lost_fraction)
     rng.shuffle(visible)
     cells = cortex.cells.iloc[visible].reset_index(drop=True)
@@ -94,12 +91,30 @@ def record(cortex: Cortex, session: Session, config: Simulation, rng: np.random.
     traces = rng.gamma(0.05, 1.0, (len(units), n_volumes)).astype(np.float32)  # what masks that are no somata see
     for soma, (events, delay_s) in enumerate(zip(cells.events, delays_s[: len(cells)], strict=True)):
         expected = _expected_events(rate[:, soma], SPONTANEOUS * events, trials, volumes_s + delay_s)
-        n_events = rng.poisson(expected)
-        sizes = rng.gamma(AMPLITUDE_SHAPE * np.maximum(n_events, 1)) / AMPLITUDE_SHAPE
-        traces[soma] = np.where(n_events > 0, sizes, 0)
+        traces[soma] = draw_events(expected, rng)
+    return Recording(session, units, trials, visible, cells, rate, gain, traces, slices_s, states)
 
-    truth = _truth(cortex, session, config, visible, units, trials, rate, gain)
-    return Recording(session, units, trials, cells, traces, slices_s, states, truth)
+
+def draw_events(expected: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Summed size of the events at expected numbers of them: Poisson many, each of a gamma size of mean 1.
+
+    n ~ Poisson(expected), sum of n sizes ~ Gamma(shape n) / shape; its mean is `expected`, its variance
+    expected (1 + 1/shape). The sum over several bins has the same law, with the sum of their expected numbers.
+
+    Args:
+        expected: (...) expected numbers of events.
+
+    Returns:
+        (...) summed sizes, 0 where there is no event.
+    """
+    n_events = rng.poisson(expected)
+    sizes = rng.gamma(AMPLITUDE_SHAPE * np.maximum(n_events, 1)) / AMPLITUDE_SHAPE
+    return np.where(n_events > 0, sizes, 0)
+
+
+def delay_ms(depth: np.ndarray | int, y_um: np.ndarray) -> np.ndarray:
+    """Delay (ms) after the start of the volume at which the line at `y_um` of the depth-th plane is scanned."""
+    return np.rint(1000 * VOLUME_S / len(DEPTHS_UM) * (depth + 0.95 * y_um / EXTENT_UM))
 
 
 def _expected_events(rate: np.ndarray, spontaneous: float, trials: pd.DataFrame, times_s: np.ndarray) -> np.ndarray:
@@ -119,7 +134,8 @@ def _schedule(session: Session, rng: np.random.Generator) -> pd.DataFrame:
     start_s = 2.0 + np.cumsum(blank_s + IMAGE_S) - (blank_s + IMAGE_S)
     trials = session.image_table.iloc[shown].reset_index(drop=True)
     trials.insert(0, "trial_idx", np.arange(len(shown)))
-    trials.insert(1, "condition_hash", trials.image_class + "_" + trials.image_id.astype(str))
+    blank = np.where(blank_s < LONG_BLANK_S, "short", "long")
+    trials.insert(1, "condition_hash", trials.image_class + "_" + trials.image_id.astype(str) + "_" + blank)
     trials.insert(2, "stimulus_type", "stimulus.Frame")
     trials["excluded"] = False
     trials["exclusion_comment"] = ""
@@ -139,14 +155,13 @@ def _units(cells: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     found_um = positions_um + np.append(rng.normal(0, 2.0, 2), 0)  # the field of view is found again to a few um
     found_um[:, :2] = found_um[:, :2].clip(1, EXTENT_UM - 1)
     depth = np.searchsorted(DEPTHS_UM, positions_um[:, 2])
-    slice_ms = 1000 * VOLUME_S / len(DEPTHS_UM)
     return pd.DataFrame(
         {
             "unit_id": np.sort(rng.choice(np.arange(1, 4 * n_units), n_units, replace=False)),
             "field": depth + 1,
             "mask_type": ["soma"] * len(cells)
             + list(rng.choice(["axon", "dendrite", "neuropil", "artifact"], n_other)),
-            "ms_delay": np.rint(slice_ms * (depth + 0.95 * found_um[:, 1] / EXTENT_UM)),
+            "ms_delay": delay_ms(depth, found_um[:, 1]),
             "px_x": np.floor(found_um[:, 0] / EXTENT_UM * FIELD_PX[1]),
             "px_y": np.floor(found_um[:, 1] / EXTENT_UM * FIELD_PX[0]),
             "um_x": found_um[:, 0],
@@ -166,24 +181,3 @@ def _retinal_images(images_px: np.ndarray, shown: np.ndarray, gaze_px: np.ndarra
         for image, gaze in zip(shown, gaze_px, strict=True)
     ]
     return np.stack(moved)
-
-
-def _truth(cortex, session, config, visible, units, trials, rate, gain) -> xr.Dataset:
-    cells = cortex.cells.iloc[visible]
-    unit_ids = units.unit_id.to_numpy()[: len(visible)]
-    truth = xr.Dataset(
-        {"rate": (("trial", "unit"), rate.astype(np.float32)), "gain": (("trial", "unit"), gain.astype(np.float32))},
-        coords={"trial_idx": ("trial", trials.trial_idx.to_numpy()), "unit_id": ("unit", unit_ids)},
-    )
-    truth = truth.assign({name: ("unit", cells[name].to_numpy()) for name in cells})
-    truth["evoked_scale"] = ("unit", cortex.evoked_scale[visible].numpy())
-    if session.mei_source:
-        seen = cortex.take(visible)
-        images, evoked = true_meis(seen, config.mei_contrast_px, config.seed)
-        with torch.no_grad():
-            gray = seen.evoked(torch.full((1, HEIGHT_PX, WIDTH_PX), GREY_PX))[0]
-        truth["true_mei"] = (("unit", "y", "x"), images.numpy())
-        truth["true_mei_evoked"] = ("unit", evoked.numpy())
-        truth["gray_evoked"] = ("unit", gray.numpy())
-        truth.attrs["mei_contrast_px"] = config.mei_contrast_px
-    return truth

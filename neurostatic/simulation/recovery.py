@@ -9,6 +9,8 @@ from neurostatic.simulation.cortex import at_contrast
 from neurostatic.simulation.mouse import evoked_by
 from neurostatic.statistics import pearson
 
+NO_CELL = "no cell"  # kind of a soma that the truth does not know
+
 
 def drive_ratio(truth: xr.Dataset, unit_ids: np.ndarray, images_px: np.ndarray) -> np.ndarray:
     """True drive of an image over that of the unit's true MEI, both above gray and at one mean and contrast.
@@ -20,12 +22,13 @@ def drive_ratio(truth: xr.Dataset, unit_ids: np.ndarray, images_px: np.ndarray) 
         unit_ids: (image,) whose image each is; images_px: (image, y, x).
 
     Returns:
-        (image,): 1 is as good as the truth, 0 as good as gray.
+        (image,): 1 is as good as the truth, 0 as good as gray; NaN for a unit that is no cell.
     """
-    truth = _rows(truth, unit_ids)
+    truth, is_cell = _rows(truth, unit_ids)
     images = at_contrast(torch.as_tensor(images_px, dtype=torch.float32), truth.attrs["mei_contrast_px"])
     gray = truth.gray_evoked.values
-    return (evoked_by(truth, images.numpy()) - gray) / (truth.true_mei_evoked.values - gray)
+    ratio = (evoked_by(truth, images.numpy()) - gray) / (truth.true_mei_evoked.values - gray)
+    return np.where(is_cell, ratio, np.nan)
 
 
 def single_trial_ceiling(
@@ -37,20 +40,24 @@ def single_trial_ceiling(
         responses: (trial, unit) of the data set; trial_idx: (trial,); unit_ids: (unit,).
 
     Returns:
-        unit_id, kind, noiseless_correlation: no model predicts single trials better.
+        unit_id, kind, noiseless_correlation: no model predicts single trials better; 'no cell' and NaN for a unit
+        that is no cell.
     """
-    truth = _rows(truth, unit_ids)
+    truth, is_cell = _rows(truth, unit_ids)
     trials = pd.Index(truth.trial_idx.values).get_indexer(trial_idx)
-    ceiling = pearson(truth.rate.values[trials], responses)
-    return pd.DataFrame({"unit_id": unit_ids, "kind": truth.kind.values, "noiseless_correlation": ceiling})
+    ceiling = np.where(is_cell, pearson(truth.rate.values[trials], responses), np.nan)
+    kind = np.where(is_cell, truth.kind.values, NO_CELL)
+    return pd.DataFrame({"unit_id": unit_ids, "kind": kind, "noiseless_correlation": ceiling})
 
 
 def matches_correct(source: xr.Dataset, target: xr.Dataset, matches: pd.DataFrame) -> np.ndarray:
-    """(match,) whether src_unit_id and unit_id are masks of the same cell."""
-    source_cells = _rows(source, matches.src_unit_id.to_numpy()).cell_id.values
-    target_cells = _rows(target, matches.unit_id.to_numpy()).cell_id.values
-    return source_cells == target_cells
+    """(match,) whether src_unit_id and unit_id are masks of the same cell; a mask that is no cell matches nothing."""
+    from_truth, is_cell = _rows(source, matches.src_unit_id.to_numpy())
+    to_truth, is_target_cell = _rows(target, matches.unit_id.to_numpy())
+    return (from_truth.cell_id.values == to_truth.cell_id.values) & is_cell & is_target_cell
 
 
-def _rows(truth: xr.Dataset, unit_ids: np.ndarray) -> xr.Dataset:
-    return truth.isel(unit=pd.Index(truth.unit_id.values).get_indexer(unit_ids))
+def _rows(truth: xr.Dataset, unit_ids: np.ndarray) -> tuple[xr.Dataset, np.ndarray]:
+    """Rows of the truth of these units, and (unit,) whether each is a cell; any row stands for one that is not."""
+    rows = pd.Index(truth.unit_id.values).get_indexer(unit_ids)
+    return truth.isel(unit=np.maximum(rows, 0)), rows >= 0

@@ -1,168 +1,167 @@
-"""Images at the resolution of the models (Frame), and which of them train, validate or test (ConditionTier)."""
+"""Images at the resolution of the models, and behind the aperture they were shown through (Frame)."""
 
 import hashlib
-import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import pandas as pd
 
-from neurostatic.store import InputError
-
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
-MEI_CLASSES = ("cnn_mei", "lin_rf", "multi_cnn_mei", "multi_lin_rf")
-NOISE_TYPES = ("stimulus.MonetFrame", "stimulus.TrippyFrame")
-NOISE_MIN_REPEATS = 5
-NOISE_FRACTION = 0.075  # of the noise conditions: test and validation, where none is repeated
-BLOCK_IMAGES = 256
+from neurostatic.store import BLOCK_BYTES, InputError
 
 
-def area_resize(images: np.ndarray, height: int, width: int) -> np.ndarray:
+def area_resize(
+    images: np.ndarray, height: int, width: int, rows: Sequence[int] | None = None, rounded: bool = True
+) -> np.ndarray:
     """Shrink images by exact area averaging, as OpenCV's INTER_AREA (Frame).
 
-    out = W_y image W_x^T, W[i, j] = overlap([i s, (i + 1) s], [j, j + 1]) / s, s = n_in / n_out. Images of bytes
-    are rounded to whole gray levels: half to even, but half up where the size is halved exactly in y and x.
-    Upstream resized in the dtype of the source, and the models were trained on such images.
+    out = W_y image W_x^T, W[i, j] = overlap([i s, (i + 1) s], [j, j + 1]) / s, s = n_in / n_out, for each channel.
+    Images of bytes are rounded to whole gray levels: half to even, but half up where the size is halved exactly in y
+    and x. Upstream resized in the dtype of the source, and the models were trained on such images. One difference:
+    halved images of exactly two channels are rounded half to even by OpenCV, here as those of any other number.
+    Memory-mapped images are read block by block.
 
     Args:
-        images: (image, y, x).
+        images: (image, y, x) or (image, y, x, channel).
+        rows: positions of the images to resize, in the order wanted; None means all.
+        rounded: False keeps the exact means of bytes too.
 
     Returns:
-        (image, height, width) float32.
+        (row, height, width) or (row, channel, height, width) float32.
 
-    Raises InputError if the images are smaller than asked for.
+    Raises InputError if the images are smaller than asked for, or have another number of dimensions.
     """
-    n_images, n_y, n_x = images.shape
+    if images.ndim not in (3, 4):
+        raise InputError(f"images have shape {images.shape}, allowed are (image, y, x) and (image, y, x, channel)")
+    n_y, n_x, *channels = images.shape[1:]
     if n_y < height or n_x < width:
         raise InputError(f"images of {n_y} x {n_x} px cannot be reduced to {height} x {width} px")
-    resized = np.empty((n_images, height, width), np.float32)
-    if (n_y, n_x) == (height, width):
-        resized[:] = images
-        return resized
+    positions = _positions(images, rows)
+    resized = np.empty((len(positions), *channels, height, width), np.float32)
+    if channels:
+        pairs = [(images[..., channel], resized[:, channel]) for channel in range(channels[0])]
+    else:
+        pairs = [(images, resized)]
     y_overlap, x_overlap = _overlaps(n_y, height), _overlaps(n_x, width)
-    halved = (n_y, n_x) == (2 * height, 2 * width)
-    for start in range(0, n_images, BLOCK_IMAGES):
-        block = slice(start, start + BLOCK_IMAGES)
-        # Sums of overlaps first, one division last: ties of whole-number ratios stay exact.
-        means = y_overlap @ images[block].astype(float) @ x_overlap.T * (height * width) / (n_y * n_x)
-        if images.dtype == np.uint8:
-            means = np.floor(means + 0.5) if halved else np.rint(means)
-        resized[block] = means
+    to_levels = _half_up if (n_y, n_x) == (2 * height, 2 * width) else np.rint
+    for block in _blocks(len(positions), n_y * n_x):
+        for source, target in pairs:
+            # Overlaps are whole numbers and the division comes last: sums of bytes are exact, so ties are ties.
+            means = y_overlap @ source[positions[block]].astype(float) @ x_overlap.T
+            means /= n_y * n_x
+            target[block] = to_levels(means) if rounded and images.dtype == np.uint8 else means
     return resized
 
 
-def _overlaps(n_in: int, n_out: int) -> np.ndarray:
-    """(n_out, n_in) length that each target pixel shares with each source pixel, in source pixels."""
-    edges = np.arange(n_out + 1) * n_in / n_out
-    source = np.arange(n_in)
-    return (np.minimum(edges[1:, None], source + 1) - np.maximum(edges[:-1, None], source)).clip(min=0)
-
-
-def picture_hashes(images: np.ndarray) -> np.ndarray:
+def picture_hashes(images: np.ndarray, rows: Sequence[int] | None = None) -> np.ndarray:
     """SHA-256 of the pixels of each image: the same picture under two names has one hash.
 
+    Memory-mapped images are read one by one.
+
     Args:
-        images: (image, y, x).
+        images: (image, y, x) or (image, y, x, channel).
+        rows: positions of the images, in the order wanted; None means all.
 
     Returns:
-        (image,) text.
+        (row,) text.
     """
-    return np.array([hashlib.sha256(np.ascontiguousarray(image)).hexdigest() for image in images], dtype=str)
+    digests = [hashlib.sha256(np.ascontiguousarray(images[row])).hexdigest() for row in _positions(images, rows)]
+    return np.array(digests, dtype=str)
 
 
-def condition_tiers(
-    image_table: pd.DataFrame,
-    validation_fraction: float = 0.1,
-    min_repeats: int = 2,
-    seed: int = 0,
-    repeats_needed: bool = True,
+def aperture_mask(
+    height: int,
+    width: int,
+    radius: float | np.ndarray,
+    transition: float | np.ndarray,
+    center_x: float | np.ndarray,
+    center_y: float | np.ndarray,
 ) -> np.ndarray:
-    """One tier per image identity (image_class, image_id), whatever the order of trials (ConditionTier, ImageNetSplit).
+    """What a round window with a soft edge lets through (the Frame2 part of Frame).
 
-    Repeated images are test. The others are ordered by SHA-256 of `seed|class|id`: the first
-    ceil(validation_fraction n) are validation, the rest train; upstream's order was that of the database. Images of
-    MEI classes are train. Noise frames (`stimulus_type` Monet or Trippy) follow `noise_tiers`. Identities with the
-    same pixels are one picture and share a tier: test if one of them is repeated.
-
-    Args:
-        image_table: one row an identity: image_class, image_id, n_trials (valid presentations), and optionally
-            picture (hash of the pixels) and stimulus_type.
-        min_repeats: presentations from which on an image is repeated. The oracle needs 5.
-        seed: of the order.
-        repeats_needed: images without a repeated one among them are an error.
-
-    Returns:
-        (row,) 'train', 'validation' or 'test'.
-
-    Raises InputError if no image is repeated, or an identity has two rows.
-    """
-    identities = pd.MultiIndex.from_frame(image_table[["image_class", "image_id"]])
-    if identities.has_duplicates:
-        raise InputError(f"image {identities[identities.duplicated()][0]} has several rows, one is allowed")
-    order = _hash_order(image_table, seed)
-    n_trials = image_table.n_trials.to_numpy()
-    picture = image_table.picture.to_numpy() if "picture" in image_table else np.arange(len(image_table))
-    is_mei = image_table.image_class.isin(MEI_CLASSES).to_numpy()
-    is_noise = np.zeros(len(image_table), dtype=bool)
-    if "stimulus_type" in image_table:
-        is_noise = image_table.stimulus_type.isin(NOISE_TYPES).to_numpy()
-
-    # One row a picture; the lowest hash of its identities stands for it.
-    pictures = pd.DataFrame(
-        {"picture": picture, "order": order, "n_trials": n_trials, "is_mei": is_mei, "is_noise": is_noise}
-    )
-    pictures = pictures.groupby("picture").agg({"order": "min", "n_trials": "max", "is_mei": "all", "is_noise": "all"})
-    pictures = pictures.sort_values("order")
-    pictures["tier"] = TRAIN
-    natural = pictures[~pictures.is_mei & ~pictures.is_noise]
-    repeated = natural.n_trials >= min_repeats
-    if repeats_needed and len(natural) and not repeated.any():
-        raise InputError(
-            f"none of {len(natural)} images has {min_repeats} or more valid trials: "
-            "repeated images are needed as test images"
-        )
-    pictures.loc[natural.index[repeated], "tier"] = TEST
-    n_validation = math.ceil(validation_fraction * (~repeated).sum() - 1e-9)
-    pictures.loc[natural.index[~repeated][:n_validation], "tier"] = VALIDATION
-    noise = pictures[pictures.is_noise]
-    pictures.loc[noise.index, "tier"] = noise_tiers(noise.n_trials.to_numpy())
-    return pictures.tier.reindex(picture).to_numpy(dtype=str)
-
-
-def noise_tiers(n_trials: np.ndarray) -> np.ndarray:
-    """Tiers of noise conditions in a given random order (ConditionTier for MonetFrame and TrippyFrame).
-
-    Conditions of 5 or more trials are test, as many of the others (the first ones) validation, the rest train.
-    Where none is repeated, test and validation each get max(0.075 m, 1) of the m conditions, rounded.
-    """
-    tiers = np.full(len(n_trials), TRAIN, dtype="<U10")
-    repeated = n_trials >= NOISE_MIN_REPEATS
-    count = int(repeated.sum()) or round(max(NOISE_FRACTION * len(n_trials), 1))
-    others = np.flatnonzero(~repeated)
-    if repeated.any():
-        tiers[repeated] = TEST
-    else:
-        tiers[others[:count]], others = TEST, others[count:]
-    tiers[others[:count]] = VALIDATION
-    return tiers
-
-
-def leaking_trials(tiers: np.ndarray, pictures: np.ndarray) -> np.ndarray:
-    """Trials whose picture is kept from them: train trials of validation or test pictures, validation trials of
-    test pictures.
+    alpha = (1 + cos(pi q)) / 2 with q = (rho - R) / tau + 1 clipped to [0, 1], R = radius width, tau = transition
+    width, rho = distance from the center in px: 1 up to R - tau, 0 from R on; no transition is a hard edge at R. Rows
+    lie at linspace(-height / 2, height / 2, height), columns likewise. Upstream has 0 instead of 1 where q is exactly
+    0, a ring of holes if a pixel meets it.
 
     Args:
-        tiers, pictures: (trial,) tier (any other name than train and validation counts as test), hash of the pixels.
+        radius, transition, center_x, center_y: all in fractions of the width, numbers or (image,); the center as
+            seen from the middle of the image, to the right and downward.
 
     Returns:
-        (trial,) bool.
+        (height, width) or (image, height, width) from 0 to 1.
     """
-    rank = np.select([tiers == TRAIN, tiers == VALIDATION], [0, 1], 2)
-    _, index = np.unique(pictures, return_inverse=True)
-    highest = np.zeros(index.max(initial=-1) + 1, dtype=int)
-    np.maximum.at(highest, index, rank)
-    return rank < highest[index]
+    parameters = (radius, transition, center_x, center_y)
+    radius_px, transition_px, x, y = (np.asarray(value, float)[..., None, None] * width for value in parameters)
+    rows, columns = (np.linspace(-n / 2, n / 2, n) for n in (height, width))
+    outside = np.hypot(columns - x, rows[:, None] - y) - radius_px
+    q = outside / np.maximum(transition_px, 1e-9) + 1
+    return 0.5 * (1 + np.cos(np.pi * q.clip(0, 1)))
 
 
-def _hash_order(image_table: pd.DataFrame, seed: int) -> np.ndarray:
-    names = zip(image_table.image_class, image_table.image_id, strict=True)
-    return np.array([hashlib.sha256(f"{seed}|{a}|{b}".encode()).hexdigest() for a, b in names], dtype=str)
+def apply_aperture(
+    images: np.ndarray,
+    radius: float | np.ndarray,
+    transition: float | np.ndarray,
+    center_x: float | np.ndarray,
+    center_y: float | np.ndarray,
+    background_px: float | np.ndarray,
+) -> np.ndarray:
+    """Put each resized image behind its window, on a background of one gray level (the Frame2 part of Frame).
+
+    out = (image - background) alpha + background, alpha of `aperture_mask`. Images whose radius is not below 1, or
+    NaN, have no window and stay as they are.
+
+    Args:
+        images: (image, height, width) or (image, channel, height, width).
+        radius, transition, center_x, center_y: as in `aperture_mask`, numbers or (image,).
+        background_px: number or (image,).
+
+    Returns:
+        as `images`, float32.
+
+    Raises InputError if a parameter has another length than the images, or a window one that is not finite.
+    """
+    parameters = {
+        "radius": radius, "transition": transition, "center_x": center_x, "center_y": center_y,
+        "background_px": background_px,
+    }  # fmt: skip
+    for name, value in parameters.items():
+        if np.shape(value) not in ((), (len(images),)):
+            raise InputError(f"{name} of the apertures has shape {np.shape(value)}, there are {len(images)} images")
+    table = np.array([np.broadcast_to(value, len(images)) for value in parameters.values()], dtype=float)
+    windowed = np.flatnonzero(table[0] < 1)
+    unknown = windowed[~np.isfinite(table[:, windowed]).all(0)]
+    if len(unknown):
+        found = ", ".join(f"{name} {value:g}" for name, value in zip(parameters, table[:, unknown[0]], strict=True))
+        raise InputError(f"aperture of image {unknown[0]}: found {found}, allowed are finite numbers")
+    shown = np.array(images, dtype=np.float32)
+    height, width = images.shape[-2:]
+    for block in _blocks(len(windowed), height * width):
+        rows = windowed[block]
+        *window, background = table[:, rows]
+        alpha = aperture_mask(height, width, *window)
+        # Axes of the image are the last ones; a channel axis comes between.
+        alpha = alpha.reshape(len(rows), *(1,) * (images.ndim - 3), height, width)
+        background = background.reshape(len(rows), *(1,) * (images.ndim - 1))
+        shown[rows] = (shown[rows] - background) * alpha + background
+    return shown
+
+
+def _positions(images: np.ndarray, rows: Sequence[int] | None) -> np.ndarray:
+    return np.arange(len(images))[slice(None) if rows is None else rows]
+
+
+def _blocks(n_images: int, n_pixels: int) -> Iterator[slice]:
+    """Slices of as many images as fit into BLOCK_BYTES in double precision, at least one."""
+    size = max(1, BLOCK_BYTES // (8 * n_pixels))
+    for start in range(0, n_images, size):
+        yield slice(start, start + size)
+
+
+def _overlaps(n_in: int, n_out: int) -> np.ndarray:
+    """(n_out, n_in) length that each target pixel shares with each source pixel, in 1 / n_out of a source pixel."""
+    target, source = np.arange(n_out)[:, None] * n_in, np.arange(n_in) * n_out
+    return (np.minimum(target + n_in, source + n_out) - np.maximum(target, source)).clip(min=0).astype(float)
+
+
+def _half_up(means: np.ndarray) -> np.ndarray:
+    return np.floor(means + 0.5)

@@ -1,10 +1,11 @@
 """Everything on disk is written whole under a temporary name, then renamed, with its provenance."""
 
 import json
+import mmap
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,8 +13,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 import zarr
+from xarray.backends import BackendArray
+from xarray.core import indexing
 
 PROVENANCE = "provenance"
+CHUNK_BYTES = 2**20  # of a chunk, which holds whole rows; chosen by benchmarks/layout.py
+BLOCK_BYTES = 64 * 2**20  # of the rows of a large array that are looked at at a time
+WRITE_BYTES = 512 * 2**20  # of those that are made at a time: a recording is read once for each such block
 
 
 class InputError(Exception):
@@ -40,27 +46,102 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def rows_on_demand(
+    dims: tuple[str, ...], shape: tuple[int, ...], dtype: np.dtype, read_rows: Callable[[np.ndarray], np.ndarray]
+) -> xr.Variable:
+    """A variable too large for memory: rows are computed or read when they are asked for, and again the next time.
+
+    Args:
+        read_rows: positions (row,) along the first dimension -> the rows (row, ...), as `dtype`.
+    """
+    return xr.Variable(dims, indexing.LazilyIndexedArray(_RowsOnDemand(shape, np.dtype(dtype), read_rows)))
+
+
+class _RowsOnDemand(BackendArray):
+    """What xarray asks for parts of an array."""
+
+    def __init__(self, shape, dtype, read_rows):
+        self.shape, self.dtype, self.read_rows = shape, dtype, read_rows
+
+    def __getitem__(self, key):
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
+
+    def _read(self, key):
+        rows = np.arange(self.shape[0])[key[0]]
+        found = self.read_rows(np.atleast_1d(rows))
+        for axis, part in enumerate(key[1:], 1):
+            found = found[(slice(None),) * axis + (part,)]
+        return found if np.ndim(rows) else found[0]
+
+
+def row_blocks(variable: xr.DataArray | xr.Variable, block_bytes: int = BLOCK_BYTES) -> Iterator[slice]:
+    """Consecutive slices of the first dimension, each of at most `block_bytes` (but at least one row)."""
+    row_bytes = max(1, variable.nbytes // max(1, variable.shape[0]))
+    n_rows = max(1, block_bytes // row_bytes)
+    for start in range(0, variable.shape[0], n_rows):
+        yield slice(start, min(start + n_rows, variable.shape[0]))
+
+
+def release_pages(array: np.ndarray) -> None:
+    """Give the pages of a memory-mapped file that were read back to the system; other arrays stay as they are.
+
+    They would otherwise count as memory of the process until the whole file is in it.
+    """
+    if isinstance(array, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):  # Linux and macOS
+        array._mmap.madvise(mmap.MADV_DONTNEED)
+
+
 def write_arrays(arrays: xr.Dataset, path: str | Path, provenance: dict) -> None:
     """Write named arrays as one Zarr zip file; provenance goes into the attributes as JSON.
 
-    The arrays are first written as a folder and then zipped: a Zarr written straight into a zip file holds its
-    metadata several times over. Entries carry no time stamp, so that equal arrays make equal files.
+    A variable above 512 MB is written block by block of its rows, so that one made by `rows_on_demand` is never whole
+    in memory. The arrays are first written as a folder and then zipped: a Zarr written straight into a zip file holds
+    its metadata several times over. Entries carry no time stamp, so that equal arrays make equal files.
     """
     arrays = arrays.assign_attrs({PROVENANCE: json.dumps(provenance, default=_plain)})
     for name in arrays.variables:
         if arrays[name].dtype.kind == "U":  # Zarr 3 has a settled text type, of variable length only
             arrays[name] = arrays[name].astype(object)
+    large = [name for name in arrays.data_vars if arrays[name].nbytes > WRITE_BYTES]
+    chunks = {name: {"chunks": _chunks(v)} for name, v in arrays.data_vars.items() if v.ndim > 1 and v.size}
     with written_whole(path) as temporary, tempfile.TemporaryDirectory(dir=temporary.parent, prefix=".") as folder:
-        arrays.to_zarr(folder, mode="w", zarr_format=3, consolidated=False)
+        encoding = {name: chunks[name] for name in chunks if name not in large}
+        arrays.drop_vars(large).to_zarr(folder, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
+        for name in large:
+            _write_rows(zarr.open_group(folder, mode="r+"), name, arrays[name].variable)
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for file in sorted(Path(folder).rglob("*")):
                 if file.is_file():
                     entry = zipfile.ZipInfo(file.relative_to(folder).as_posix())
                     archive.writestr(entry, file.read_bytes())
+                    file.unlink()  # a large store is not twice on the disk
 
 
-def read_arrays(path: str | Path) -> xr.Dataset:
-    """Read a Zarr zip file into memory.
+def _chunks(variable: xr.Variable) -> tuple[int, ...]:
+    """Whole rows, as many as make about CHUNK_BYTES: training reads random trials."""
+    row_bytes = max(1, variable.nbytes // variable.shape[0])
+    return (min(variable.shape[0], max(1, CHUNK_BYTES // row_bytes)), *variable.shape[1:])
+
+
+def _write_rows(group: zarr.Group, name: str, variable: xr.Variable) -> None:
+    chunks = _chunks(variable)
+    array = group.create_array(
+        name,
+        shape=variable.shape,
+        chunks=chunks,
+        dtype=variable.dtype,
+        dimension_names=variable.dims,
+        attributes=variable.attrs,
+    )
+    # Blocks of whole chunks: a chunk is written once.
+    n_rows = max(1, WRITE_BYTES // (variable.nbytes // variable.shape[0]) // chunks[0]) * chunks[0]
+    for start in range(0, variable.shape[0], n_rows):
+        rows = slice(start, start + n_rows)
+        array[rows] = variable[rows].values
+
+
+def open_arrays(path: str | Path) -> xr.Dataset:
+    """Open a Zarr zip file; values are read when they are asked for.
 
     Raises InputError if the file is missing or not a readable store.
     """
@@ -68,21 +149,43 @@ def read_arrays(path: str | Path) -> xr.Dataset:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        with zarr.storage.ZipStore(path, mode="r") as store:
-            arrays = xr.open_zarr(store, consolidated=False, zarr_format=3).load()
+        return xr.open_zarr(zarr.storage.ZipStore(path, mode="r"), consolidated=False, zarr_format=3, chunks=None)
     except Exception as error:
-        raise InputError(f"{path}: not a readable Zarr zip store ({error}); delete it and run again") from error
+        raise _unreadable(path, error) from error
+
+
+def read_arrays(path: str | Path) -> xr.Dataset:
+    """Read a Zarr zip file into memory.
+
+    Raises InputError if the file is missing or not a readable store.
+    """
+    return load_arrays(open_arrays(path), path)
+
+
+def load_arrays(arrays: xr.Dataset, path: str | Path, but: tuple[str, ...] = ()) -> xr.Dataset:
+    """Read what `open_arrays` has opened into memory, all but the named variables; text becomes NumPy text.
+
+    Raises InputError if a part of the file is damaged.
+    """
+    try:
+        arrays = arrays.drop_vars(but).load().assign({name: arrays[name] for name in but})
+    except Exception as error:
+        raise _unreadable(path, error) from error
     for name in arrays.variables:
-        if arrays[name].dtype.kind == "T":  # text as NumPy has always had it
+        if name not in but and arrays[name].dtype.kind == "T":  # text as NumPy has always had it
             arrays[name] = arrays[name].astype(object).astype(str)
     return arrays
+
+
+def _unreadable(path: str | Path, error: Exception) -> InputError:
+    return InputError(f"{path}: not a readable Zarr zip store ({error}); delete it and run again")
 
 
 def read_provenance(path: str | Path) -> dict:
     """Provenance of an array store, or of a table (kept beside it as `<table>.json`)."""
     if str(path).endswith(".csv"):
         return json.loads(Path(f"{path}.json").read_text())
-    return json.loads(read_arrays(path).attrs[PROVENANCE])
+    return json.loads(open_arrays(path).attrs[PROVENANCE])
 
 
 def write_table(table: pd.DataFrame, path: str | Path, provenance: dict) -> None:

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from neurostatic.stimuli.calibration import MonitorCalibration, closest_calibration, fit_gamma
+from neurostatic.data.calibration import MonitorCalibration, closest_calibration, fit_gamma
 from neurostatic.store import InputError
 
 PIXELS = np.linspace(0, 255, 18)

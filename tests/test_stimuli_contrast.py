@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from neurostatic.stimuli.calibration import MonitorCalibration
+from neurostatic.data.calibration import MonitorCalibration
 from neurostatic.stimuli.contrast import (
     area_downscale,
     luminance_chain,

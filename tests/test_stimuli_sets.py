@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 import neurostatic.stimuli.sets as sets
-from neurostatic.stimuli.calibration import MonitorCalibration
+from neurostatic.data.calibration import MonitorCalibration
 from neurostatic.stimuli.contrast import area_downscale, luminance_chain
 from neurostatic.stimuli.sets import (
     STIMULUS_SETS,

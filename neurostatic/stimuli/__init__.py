@@ -1,6 +1,5 @@
-"""Stimuli: most exciting images, masks, monitor calibration, and the sets of images to show."""
+"""Stimuli: most exciting images, masks, and the sets of images to show, in cd/m2."""
 
-from neurostatic.stimuli.calibration import GammaFit, MonitorCalibration, closest_calibration, fit_gamma
 from neurostatic.stimuli.contrast import (
     LuminanceMatched,
     MatchedImage,
@@ -25,17 +24,13 @@ from neurostatic.stimuli.sets import (
 
 __all__ = [
     "STIMULUS_SETS",
-    "GammaFit",
     "LuminanceMatched",
     "MatchedImage",
-    "MonitorCalibration",
     "StimulusSet",
     "area_downscale",
-    "closest_calibration",
     "contrast_tuning",
     "erode",
     "first_hull",
-    "fit_gamma",
     "luminance_chain",
     "make_meis",
     "mask_image",

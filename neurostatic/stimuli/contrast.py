@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import zoom as spline_zoom
 
-from neurostatic.stimuli.calibration import MonitorCalibration
+from neurostatic.data.calibration import MonitorCalibration
 from neurostatic.store import InputError
 
 GAIN_STEP = 1.05

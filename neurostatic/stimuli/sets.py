@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from neurostatic.stimuli.calibration import MonitorCalibration
+from neurostatic.data.calibration import MonitorCalibration
 from neurostatic.stimuli.contrast import area_downscale, luminance_chain
 from neurostatic.store import InputError, read_table, report_problems, write_table
 

@@ -3,7 +3,7 @@
 import yaml
 from door import door, origin
 
-from neurostatic.stimuli.calibration import closest_calibration, fit_calibrations
+from neurostatic.data.calibration import closest_calibration, fit_calibrations
 from neurostatic.store import read_table, write_table
 
 with door(snakemake):

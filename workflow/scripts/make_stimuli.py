@@ -6,8 +6,8 @@ import pandas as pd
 from door import compute_device, door, origin
 from ensembles import best_network
 
+from neurostatic.data.calibration import MonitorCalibration
 from neurostatic.models.networks import paired_responses
-from neurostatic.stimuli.calibration import MonitorCalibration
 from neurostatic.stimuli.sets import mei_vs_rf_set, write_set
 from neurostatic.store import read_arrays, read_table
 

@@ -1,0 +1,216 @@
+"""What is allowed in an export, but worth knowing before anything is computed from it."""
+
+import datetime
+import difflib
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from neurostatic.config import Preprocessing
+from neurostatic.data.behavior import map_clock
+from neurostatic.data.frames import picture_hashes
+from neurostatic.data.reliability import MIN_ORACLE_REPEATS
+from neurostatic.data.responses import depth_count, presentation_duration, sampling_period
+from neurostatic.data.scans import contract
+from neurostatic.data.scans.contract import EXPORT_FILES, FLIPS, Scan
+from neurostatic.data.scans.reading import INFO_NUMBERS
+
+PUBLISHED = Preprocessing()
+MOST_UNTRACKED = 0.2  # of the samples of the eye camera
+MOST_TREADMILL_NAN = 0.01
+WHOLE_NUMBER = 1e-6  # closer than this, the clock's jitter decides on which side of a whole number D/d lies
+SHOWN_TOLERANCE_S = 0.05
+SHOWN_NAMES = 3
+TABLES = {  # a file's columns in either form
+    "units.csv": contract.UNITS,
+    "fields.csv": contract.FIELDS,
+    "trials.csv": contract.TRIALS_TRACES,
+    "images.csv": contract.IMAGES,
+    "eye.csv": contract.EYE,
+    "treadmill.csv": contract.TREADMILL,
+    "behavior.csv": contract.BEHAVIOR,
+    "stack_coordinates.csv": contract.STACK_COORDINATES,
+    "monitor_calibration.csv": contract.MONITOR_CALIBRATION,
+}
+INFO_KEYS = (*INFO_NUMBERS, "stim_type", "mei_source", "timestamp")
+
+
+def find_remarks(scan: Scan) -> list[str]:
+    """What a user should know of an export that has no problem: file, what was found, what it means."""
+    shown = scan.trials[~scan.trials.excluded]
+    n_trials = shown.groupby(["image_class", "image_id"]).size().to_numpy()
+    remarks = [
+        *_names(scan),
+        *_missing_files(scan),
+        *_timestamp(scan),
+        *repeat_remarks(n_trials, "trials.csv, columns image_class, image_id"),
+        *_pictures(scan),
+    ]
+    if scan.form == "traces":
+        remarks += [*_presentation(scan), *_filter_length(scan), *_behavior_gaps(scan), *_behavior_span(scan)]
+    return remarks + _silent(scan)
+
+
+def repeat_remarks(n_trials: np.ndarray, where: str) -> list[str]:
+    """Remarks on repeats that the oracle cannot use.
+
+    Args:
+        n_trials: (image,) trials of each image.
+        where: file and columns.
+    """
+    repeated = n_trials[n_trials > 1]
+    few = repeated[repeated < MIN_ORACLE_REPEATS]
+    if not len(repeated):
+        return [f"{where}: no image is repeated; there will be no oracle, and no unit can be selected"]
+    if len(few) == len(repeated):
+        return [
+            f"{where}: none of the {len(repeated)} repeated images has {MIN_ORACLE_REPEATS} trials (most: "
+            f"{repeated.max()}), which the oracle needs; no unit can be selected"
+        ]
+    if len(few):
+        return [
+            f"{where}: {len(few)} of {len(repeated)} repeated images have fewer than {MIN_ORACLE_REPEATS} trials "
+            f"(fewest: {few.min()}); the oracle leaves them out"
+        ]
+    return []
+
+
+def _names(scan: Scan) -> list[str]:
+    """Files, columns and keys that nobody reads: perhaps a misspelt name."""
+    files = sorted(path.name for path in scan.folder.iterdir() if not path.name.startswith("."))
+    remarks = _unread("", "file", files, EXPORT_FILES)
+    for name, columns in TABLES.items():
+        if name in files:
+            header = pd.read_csv(scan.folder / name, nrows=0, index_col=False, encoding="utf-8-sig").columns
+            remarks += _unread(f"{name}, ", "column", [column.strip() for column in header], columns)
+    keys = [str(key) for key, value in scan.info.items() if value is not None]  # the reader adds what is not there
+    return remarks + _unread("scan.yaml, ", "key", keys, INFO_KEYS)
+
+
+def _unread(where: str, kind: str, found: Sequence[str], known: Sequence[str]) -> list[str]:
+    """A line for each unknown name that resembles a known one which is not there, one line for all others."""
+    absent = [name for name in known if name not in found]
+    remarks, others = [], []
+    for name in found:
+        if name in known:
+            continue
+        close = difflib.get_close_matches(name.lower(), absent, 1, cutoff=0.75)
+        if close:
+            remarks.append(f"{where}{kind} '{name}': is not read; did you mean '{close[0]}'?")
+        else:
+            others.append(f"'{name}'")
+    if others:
+        kinds = f"{kind}s" if len(others) > 1 else kind
+        remarks.append(f"{where}{kinds} {_shown(others)}: not part of an export, not read")
+    return remarks
+
+
+def _missing_files(scan: Scan) -> list[str]:
+    remarks = []
+    if scan.stack_coordinates is None:
+        remarks.append("stack_coordinates.csv: is not there; this scan cannot be part of a closed loop")
+    if scan.monitor_calibration is None:
+        remarks.append("monitor_calibration.csv: is not there; no stimuli can be made from this scan")
+    return remarks
+
+
+def _timestamp(scan: Scan) -> list[str]:
+    try:
+        datetime.date.fromisoformat(scan.info["timestamp"])
+    except ValueError:  # more than a date
+        return []
+    return [
+        f"scan.yaml, key timestamp: {scan.info['timestamp']} has no time, midnight is taken; the monitor calibration "
+        "nearest in time may be another one"
+    ]
+
+
+def _pictures(scan: Scan) -> list[str]:
+    table = scan.image_table.assign(picture=picture_hashes(scan.images))
+    several = table[table.duplicated("picture", keep=False)]
+    if several.empty:
+        return []
+    names = several[several.picture == several.picture.iloc[0]].head(2)
+    first, second = (f"({row.image_class}, {row.image_id})" for row in names.itertuples())
+    n_pictures = several.picture.nunique()
+    return [
+        f"images.npy: {'1 picture is' if n_pictures == 1 else f'{n_pictures} pictures are'} there under several names, "
+        f"such as {first} and {second}; their tier is the same, their repeats are not pooled"
+    ]
+
+
+def _presentation(scan: Scan) -> list[str]:
+    shown_s = presentation_duration(scan.flips_s()[~scan.trials.excluded.to_numpy()])
+    where = f"trials.csv, columns {', '.join(FLIPS[1:])}"
+    if not abs(shown_s - PUBLISHED.duration_s) > SHOWN_TOLERANCE_S:
+        return []
+    return [
+        f"{where}: images were shown for {shown_s:.3f} s (median), the published response window is "
+        f"{PUBLISHED.duration_s:g} s; set preprocessing.duration_s if the window should be as long"
+    ]
+
+
+def _volume_times(scan: Scan) -> tuple[np.ndarray, np.ndarray]:
+    """Start of each volume on the stimulus and on the behavior clock, in s."""
+    n_depths = depth_count(scan.fields.z_um)
+    stim, behavior = scan.frame_times_stim[::n_depths], scan.frame_times_behavior[::n_depths]
+    return np.asarray(stim, dtype=float), np.asarray(behavior, dtype=float)
+
+
+def _filter_length(scan: Scan) -> list[str]:
+    """Only of the volumes: a window has many samples of eye and treadmill, one of which matters little."""
+    period_s = sampling_period(_volume_times(scan)[0])
+    ratio = PUBLISHED.duration_s / period_s
+    whole = round(ratio)
+    if whole < 1 or abs(ratio - whole) > WHOLE_NUMBER:
+        return []
+    return [
+        f"frame_times_stim.npy: the response window of {PUBLISHED.duration_s:g} s is {whole} volumes of {period_s:g} s "
+        f"almost exactly; jitter of the clock decides whether the filter has {2 * whole - 1} or {2 * whole + 1} samples"
+    ]
+
+
+def _behavior_gaps(scan: Scan) -> list[str]:
+    remarks = []
+    tracked = scan.eye[["radius_px", "center_x_px", "center_y_px"]]
+    for file, columns, most in (
+        ("eye.csv", tracked, MOST_UNTRACKED),
+        ("treadmill.csv", scan.treadmill[["velocity_cm_s"]], MOST_TREADMILL_NAN),
+    ):
+        share = float(columns.isna().any(axis=1).mean())
+        if share > most:
+            names = f"column{'s' if columns.shape[1] > 1 else ''} {', '.join(columns)}"
+            remarks.append(f"{file}, {names}: {share:.1%} of the samples are NaN; trials close to them are dropped")
+    return remarks
+
+
+def _behavior_span(scan: Scan) -> list[str]:
+    """Eye and treadmill recorded for a part of the trials only."""
+    onset_s = scan.trials.flip_onset_s[~scan.trials.excluded].to_numpy()
+    onset_s = map_clock(*_volume_times(scan), onset_s)  # NaN where the scan itself has not recorded
+    remarks = []
+    for file, table in (("eye.csv", scan.eye), ("treadmill.csv", scan.treadmill)):
+        start_s, stop_s = table.time_s.min(), table.time_s.max()
+        for outside, found in (
+            (onset_s < start_s, f"starts at {start_s:.1f} s, after the first recorded trial"),
+            (onset_s > stop_s, f"stops at {stop_s:.1f} s, before the last recorded trial"),
+        ):
+            if outside.any():
+                n = f"{outside.sum()} trial{'s' if outside.sum() > 1 else ''}"
+                remarks.append(f"{file}, column time_s: {found} (behavior clock); at least {n} will be dropped")
+    return remarks
+
+
+def _silent(scan: Scan) -> list[str]:
+    ids = [str(unit_id) for unit_id in scan.units.unit_id[scan.survey.silent]]
+    if not ids:
+        return []
+    file = "traces.npy" if scan.form == "traces" else "responses.npy"
+    count = "1 unit is" if len(ids) == 1 else f"{len(ids)} units are"
+    return [f"{file}: {count} silent, constant or all NaN (unit_id {_shown(ids)}); nothing can be learned of them"]
+
+
+def _shown(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return ", ".join(names[:SHOWN_NAMES]) + more

@@ -1,0 +1,155 @@
+"""What a scan holds, and what a data set built from it would be, before anything is built."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from neurostatic.config import Preprocessing
+from neurostatic.data.datasets import build_dataset
+from neurostatic.data.importers import is_sensorium, read_sensorium
+from neurostatic.data.scans import EXPORT_FILES, Scan, read_scan, scan_counts
+from neurostatic.data.scans.remarks import find_remarks, repeat_remarks
+from neurostatic.inspection.layout import bullets, columns, named
+from neurostatic.store import InputError
+
+PUBLISHED = Preprocessing()
+TREE_REMARKS = (
+    "meta: a tree has no stack coordinates and no monitor calibration; no stimuli and no closed loop from this scan",
+    "meta/neurons: a tree has no places of units in their fields; units at the edge of a field cannot be left out",
+)
+
+
+def check(path: str | Path) -> str:
+    """Check a raw scan export (folder) or a Sensorium tree (folder or zip file).
+
+    Returns:
+        Text: what it holds, the data set that the published preprocessing would make of it, and remarks.
+
+    Raises InputError that lists every problem.
+    """
+    path = Path(path)
+    _refuse_others(path)
+    if is_sensorium(path):
+        dataset = read_sensorium(path)
+        lines, remarks = _tree_lines(dataset), _tree_remarks(dataset)
+    else:
+        scan = read_scan(path)
+        dataset = build_dataset(scan)
+        lines, remarks = _scan_lines(scan), find_remarks(scan)
+    n_remarks = "1 remark" if len(remarks) == 1 else f"{len(remarks)} remarks"
+    parts = [[f"{path}: no problems, {n_remarks}", *lines], _dataset_lines(dataset)]
+    if remarks:
+        parts.append(["remarks", *bullets(remarks)])
+    return "\n\n".join("\n".join(part) for part in parts)
+
+
+def count(path: str | Path) -> str:
+    """The counts of a scan, without the data set.
+
+    Raises InputError for a path that is no scan, and with every problem of a scan.
+    """
+    path = Path(path)
+    _refuse_others(path)
+    lines = _tree_lines(read_sensorium(path)) if is_sensorium(path) else _scan_lines(read_scan(path))
+    return "\n".join([str(path), *lines])
+
+
+def _refuse_others(path: Path) -> None:
+    """A clear message for a path that is no scan at all, and for a folder of several."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    if is_sensorium(path):
+        if path.name.endswith(".zarr.zip"):
+            raise InputError(f"{path}: is a result, not a scan; `neurostatic describe` shows what it holds")
+        return
+    if not path.is_dir():
+        raise InputError(f"{path}: is neither the folder of a scan nor a zip file with a Sensorium tree")
+    if any((path / name).exists() for name in EXPORT_FILES):
+        return
+    scans = sorted(str(child) for child in path.iterdir() if (child / "scan.yaml").is_file())
+    hint = f"; it holds scans, name these: {' '.join(scans)}" if scans else ""
+    raise InputError(
+        f"{path}: holds no file of a raw scan export ({', '.join(EXPORT_FILES[:3])}, ...) and no Sensorium tree{hint}"
+    )
+
+
+def _scan_lines(scan: Scan) -> list[str]:
+    counts, info = scan_counts(scan), scan.info
+    key = f"animal {info['animal_id']}, session {info['session']}, scan {info['scan_idx']}"
+    pairs = [
+        ("form", scan.form),
+        ("recording", f"{key}; {info['stim_type']}; {info['timestamp']}"),
+        ("trials", f"{counts['trials']}, {counts['excluded']} of them excluded"),
+        ("images", f"{counts['images']} of {_size(scan.images)}, {counts['images_shown']} shown"),
+        ("repeats", f"{counts['images_repeated']} images repeated, up to {counts['most_repeats']} times"),
+        ("units", f"{counts['units']}, {counts['soma']} of them somata"),
+        ("fields", f"{counts['fields']} at {_plural(counts['depths'], 'depth')}"),
+    ]
+    if scan.form == "traces":
+        duration_s = float(scan.frame_times_stim[-1] - scan.frame_times_stim[0])
+        untracked = counts["eye_samples_not_tracked"] / len(scan.eye)
+        pairs += [
+            ("volumes", f"{counts['volumes']} in {duration_s:.1f} s"),
+            ("eye", f"{len(scan.eye)} samples, {untracked:.1%} not tracked"),
+            ("treadmill", f"{len(scan.treadmill)} samples, {scan.treadmill.velocity_cm_s.isna().mean():.1%} missing"),
+        ]
+    calibration = scan.monitor_calibration
+    n_calibrations = 0 if calibration is None else calibration.timestamp.nunique()
+    pairs += [("stacks", counts["stacks"]), ("calibrations", f"{n_calibrations} of the monitor")]
+    return named(pairs)
+
+
+def _tree_lines(dataset: xr.Dataset) -> list[str]:
+    repeats = np.bincount(dataset.image_index.values)
+    dropped = sum(value for name, value in dataset.attrs.items() if name.startswith("dropped_"))
+    return named(
+        [
+            ("form", "Sensorium tree"),
+            ("trials", dataset.sizes["trial"] + dropped),
+            ("images", f"{dataset.sizes['image']} in valid trials"),
+            ("repeats", f"{(repeats > 1).sum()} images repeated, up to {repeats.max()} times"),
+            ("units", dataset.sizes["unit"]),
+        ]
+    )
+
+
+def _tree_remarks(dataset: xr.Dataset) -> list[str]:
+    held_out = ~np.isin(dataset.tier.values, ("train", "validation"))
+    n_trials = np.bincount(dataset.image_index.values[held_out])
+    return [*repeat_remarks(n_trials, "meta/trials/tiers.npy, test images"), *TREE_REMARKS]
+
+
+def _dataset_lines(dataset: xr.Dataset) -> list[str]:
+    """The data set in numbers; its responses are not computed."""
+    of = dataset.attrs
+    dropped = [
+        f"{value} {name.removeprefix('dropped_')}"
+        for name, value in of.items()
+        if name.startswith("dropped_") and value
+    ]
+    tiers, n_trials = np.unique(dataset.tier.values, return_counts=True)
+    pairs = [
+        ("valid trials", dataset.sizes["trial"]),
+        ("dropped", ", ".join(dropped) or "none"),
+        ("tiers", ", ".join(f"{n} {tier}" for tier, n in zip(tiers, n_trials, strict=True))),
+        ("images", f"{dataset.sizes['image']} of {PUBLISHED.height_px} x {PUBLISHED.width_px} px"),
+    ]
+    if "filter_taps" in of:
+        pairs += [
+            ("shown for", f"{of['presentation_s']:.3f} s (median)"),
+            ("filter", f"{of['filter_taps']} samples, one every {of['sampling_period_s']:.4f} s"),
+        ]
+    areas = pd.crosstab(dataset.brain_area.values, dataset.layer.values)
+    table = [["units", *areas.columns], *([area, *areas.loc[area]] for area in areas.index)]
+    return ["data set by the published preprocessing", *named(pairs), *columns(table)]
+
+
+def _size(images: np.ndarray) -> str:
+    channels = f", {images.shape[3]} channels" if images.ndim == 4 else ""
+    return f"{images.shape[1]} x {images.shape[2]} px{channels}"
+
+
+def _plural(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"

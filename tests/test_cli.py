@@ -1,0 +1,343 @@
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+import yaml
+from exports import make_export
+from PIL import Image
+
+import neurostatic
+from neurostatic.cli import main
+from neurostatic.config import Network, read_config
+from neurostatic.data import read_sensorium, scan_verdict
+from neurostatic.data.scans import read_scan
+from neurostatic.inspection import projects, summaries
+from neurostatic.models import CorePlusReadout, save_network
+from neurostatic.provenance import provenance
+from neurostatic.store import row_blocks, write_arrays, write_json, write_table
+
+ROOT = Path(__file__).parents[1]
+MADE = provenance({"rule": "build_dataset"}, {"scans/day1/" + "x" * 90 + ".csv": "0123456789abcdef" * 4}, 7, "cpu")
+TWIN = ROOT.parent / "shared" / "data" / "static90101-1-1-twin.zip"
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory):
+    base = tmp_path_factory.mktemp("exports")
+    return {form: make_export(base / form, form, volume_s=0.122, repeats=7) for form in ("traces", "responses")}
+
+
+@pytest.fixture
+def broken(exports, tmp_path):
+    """An export with two problems."""
+    folder = shutil.copytree(exports["traces"], tmp_path / "broken")
+    (folder / "eye.csv").unlink()
+    units = pd.read_csv(folder / "units.csv")
+    units.assign(mask_type="cell").to_csv(folder / "units.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("projects") / "mouse7"
+    assert main(["init", str(folder)]) == 0
+    return folder
+
+
+def line_of(text, start):
+    """The words of the one line that starts with these."""
+    (line,) = [line.split() for line in text.splitlines() if line.split()[: len(start.split())] == start.split()]
+    return line
+
+
+def described(path, capsys):
+    assert main(["describe", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.replace(str(path), "").splitlines())) <= 100
+    return text
+
+
+def refused(arguments, capsys):
+    """The message of a command that ends with exit code 1."""
+    assert main([str(argument) for argument in arguments]) == 1
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err
+    return printed.err
+
+
+def test_help_and_version(capsys):
+    for arguments in (["--help"], ["--version"], ["check", "--help"]):
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == 0
+    text = capsys.readouterr().out
+    assert f"neurostatic {neurostatic.__version__}" in text
+    assert all(name in text for name in ("check", "describe", "init", "export-sensorium"))
+
+
+def test_check_of_good_exports(exports, capsys):
+    assert main(["check", str(exports["traces"]), str(exports["responses"])]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    traces, responses = printed.out.split("\n\n" + str(exports["responses"]))
+    assert traces.startswith(f"{exports['traces']}: no problems, 0 remarks")
+    assert "45, 1 of them excluded" in traces and "6, 5 of them somata" in traces and "2 at 2 depths" in traces
+    assert line_of(traces, "tiers")[1:] == ["20", "test,", "21", "train,", "3", "validation"]
+    assert line_of(traces, "dropped")[1:] == ["1", "excluded"]
+    assert line_of(traces, "units L2/3 L4") and "filter" in traces and "filter" not in responses
+
+
+def test_check_says_every_problem_of_every_path(exports, broken, tmp_path, capsys):
+    paths = [broken, exports["traces"], tmp_path / "nothing"]
+    assert main(["check", *map(str, paths)]) == 1
+    printed = capsys.readouterr()
+    assert "eye.csv: file is missing" in printed.err and "column mask_type" in printed.err
+    assert f"scan export {broken}: 2 problems" in printed.err
+    assert f"{tmp_path / 'nothing'}: no such file or folder" in printed.err
+    assert "no problems" in printed.out
+
+
+def test_check_prints_remarks(exports, tmp_path, capsys):
+    folder = shutil.copytree(exports["traces"], tmp_path / "scan")
+    (folder / "monitor_calibration.csv").unlink()
+    assert main(["check", str(folder)]) == 0
+    text = capsys.readouterr().out
+    assert "no problems, 1 remark\n" in text and "  - monitor_calibration.csv: is not there" in text
+
+
+def test_what_cannot_become_a_data_set_is_a_problem(tmp_path, capsys):
+    folder = make_export(tmp_path / "scan", n_repeated=0)
+    assert "repeated images are needed as test images" in refused(["check", folder], capsys)
+    folder = make_export(tmp_path / "small", height_px=20)
+    assert "20 x 64 px cannot be reduced" in refused(["check", folder], capsys)
+
+
+def test_what_nobody_foresaw_is_a_message_too(exports, monkeypatch, capsys):
+    def fail(scan):
+        raise ZeroDivisionError("of something")
+
+    monkeypatch.setattr("neurostatic.inspection.checking.build_dataset", fail)
+    message = refused(["check", exports["traces"]], capsys)
+    assert re.search(r"please report it \(ZeroDivisionError: of something; test_cli\.py, line \d+\)", message)
+
+
+def test_check_of_what_is_no_scan(exports, tmp_path, capsys):
+    (tmp_path / "note.txt").write_text("x")
+    (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04")
+    assert "is neither the folder of a scan" in refused(["check", tmp_path / "note.txt"], capsys)
+    assert "nor a readable zip file" in refused(["check", tmp_path / "broken.zip"], capsys)
+    assert f"name these: {exports['responses']} {exports['traces']}" in refused(
+        ["check", exports["traces"].parent], capsys
+    )
+    write_arrays(xr.Dataset({"a": ("x", [1.0])}), tmp_path / "a.zarr.zip", MADE)
+    assert "is a result, not a scan" in refused(["check", tmp_path / "a.zarr.zip"], capsys)
+
+
+def test_check_as_a_process_never_loads_torch(exports):
+    code = "import sys; from neurostatic.cli import main; end = main(sys.argv[1:]); print('torch' in sys.modules, end)"
+    command = [sys.executable, "-c", code, "check", str(exports["traces"])]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert run.stdout.splitlines()[-1] == "False 0", run.stderr
+
+
+def test_interrupted(exports, monkeypatch, capsys):
+    def interrupt(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("neurostatic.inspection.checking.check", interrupt)
+    assert main(["check", str(exports["traces"])]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_describe_store(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(summaries, "row_blocks", lambda values: row_blocks(values, 64))  # several blocks
+    values = np.arange(60.0).reshape(20, 3)
+    values[2, 1] = values[19, 0] = np.nan
+    arrays = xr.Dataset(
+        {
+            "rate": (("trial", "unit"), values, {"units": "events/s", "long_name": "expected rate"}),
+            "number": ((), 5),
+            "lost": ("unit", np.full(3, np.nan, np.float32)),
+            "none": ("nobody", np.zeros(0)),
+        },
+        {
+            "area": ("unit", ["V1", "", "LM"]),
+            "trial_idx": ("trial", np.arange(20)),
+            "dead": ("unit", [True, False, True]),
+        },
+        {"stim_type": "imagenet", "long": "y" * 300},
+    )
+    write_arrays(arrays, tmp_path / "a.zarr.zip", MADE)
+    text = described(tmp_path / "a.zarr.zip", capsys)
+    assert line_of(text, "dimensions nobody") == ["dimensions", "nobody", "0,", "trial", "20,", "unit", "3"]
+    assert " ".join(line_of(text, "rate")) == "rate trial, unit float64 events/s 2 0 to 59 expected rate"
+    assert line_of(text, "number") == ["number", "-", "int64", "-", "0", "always", "5"]
+    assert line_of(text, "lost") == ["lost", "unit", "float32", "-", "3"]
+    assert line_of(text, "area") == ["area", "unit", "text", "-", "1", "LM,", "V1"]
+    assert line_of(text, "dead") == ["dead", "unit", "bool", "-", "0", "false", "and", "true"]
+    assert line_of(text, "stim_type") == ["stim_type", "imagenet"]
+    assert line_of(text, "rule") == ["rule", "build_dataset"] and line_of(text, "seed") == ["seed", "7"]
+    assert "xxxx.csv  0123456789ab\n" in text and "versions  neurostatic" in text
+
+
+def test_describe_data_set(exports, tmp_path, capsys):
+    from neurostatic.data import build_dataset
+
+    write_arrays(build_dataset(read_scan(exports["traces"])), tmp_path / "day1.zarr.zip", MADE)
+    text = described(tmp_path / "day1.zarr.zip", capsys)
+    assert line_of(text, "responses")[1:4] == ["trial,", "unit", "float32"]
+    assert line_of(text, "tier")[-3:] == ["test,", "train,", "validation"]
+
+
+def test_describe_table(tmp_path, capsys):
+    table = pd.DataFrame({"unit_id": [1, 2, 3], "oracle": [0.25, np.nan, 0.5], "area": ["V1", None, "NA"]})
+    write_table(table, tmp_path / "t.csv", MADE)
+    text = described(tmp_path / "t.csv", capsys)
+    assert text.startswith(f"{tmp_path / 't.csv'}: table of 3 rows")
+    assert line_of(text, "oracle") == ["oracle", "float64", "1", "0.25", "to", "0.5"]
+    assert line_of(text, "area") == ["area", "text", "1", "NA,", "V1"]
+    assert line_of(text, "device") == ["device", "cpu"]
+    assert "provenance of the table beside it" in described(tmp_path / "t.csv.json", capsys)
+    (tmp_path / "t.csv.json").unlink()
+    assert "made by: unknown (t.csv.json is not there)" in described(tmp_path / "t.csv", capsys)
+
+
+def test_describe_model(tmp_path, capsys):
+    config = Network(hidden_channels=2, input_kern=3, hidden_kern=3, layers=1, scale_n=1)
+    network = CorePlusReadout(config, {"day1": 3, "day2": 2})
+    ids = {"day1": [1, 2, 3], "day2": [4, 5]}
+    save_network(network, tmp_path / "1.pt", ids, {scan: {"image_mean": 1.0} for scan in ids}, MADE)
+    text = described(tmp_path / "1.pt", capsys)
+    assert "1.pt: model, format 1" in text
+    assert line_of(text, "hidden_channels") == ["hidden_channels", "2"]
+    assert line_of(text, "day1") == ["day1", "3", "units"] and line_of(text, "day2") == ["day2", "2", "units"]
+    assert line_of(text, "rule") == ["rule", "build_dataset"]
+
+
+def test_describe_verdict(exports, tmp_path, capsys):
+    verdict = {"source": "x", **scan_verdict(read_scan(exports["traces"])), "provenance": MADE}
+    write_json(verdict, tmp_path / "day1.json")
+    text = described(tmp_path / "day1.json", capsys)
+    assert "verdict on a scan" in text and line_of(text, "trials") == ["trials", "45"]
+    assert line_of(text, "traces.npy")[1] == verdict["files"]["traces.npy"][:12]
+
+
+def test_describe_small_files(tmp_path, capsys):
+    Image.new("L", (256, 144), 7).save(tmp_path / "a.png")
+    np.save(tmp_path / "a.npy", np.array([[1.0, np.nan], [2.0, 5.0]]))
+    (tmp_path / "r.html").write_text("<h2 id='x'>In short</h2><figure></figure><p>Code: commit abc (changed). A</p>")
+    write_json({"a": 1}, tmp_path / "a.json")
+    assert "144 x 256 px" in described(tmp_path / "a.png", capsys)
+    text = described(tmp_path / "a.npy", capsys)
+    assert line_of(text, "missing") == ["missing", "1"] and line_of(text, "range") == ["range", "1", "to", "5"]
+    text = described(tmp_path / "r.html", capsys)
+    assert line_of(text, "sections") == ["sections", "In", "short"] and line_of(text, "commit")[1:] == [
+        "abc",
+        "(changed)",
+    ]
+    assert line_of(described(tmp_path / "a.json", capsys), "a") == ["a", "1"]
+
+
+def test_describe_scan(exports, capsys):
+    text = described(exports["traces"], capsys)
+    assert "45, 1 of them excluded" in text and "data set" not in text
+
+
+@pytest.mark.parametrize("name", ["a.zarr.zip", "a.csv", "a.pt", "a.json", "a.html", "a.png", "a.npy", "a.txt", "a"])
+def test_broken_and_unknown_files(tmp_path, name, capsys):
+    assert "no such file" in refused(["describe", tmp_path / name], capsys)
+    (tmp_path / name).write_bytes(b"\xff\x00\x80 broken")
+    message = refused(["describe", tmp_path / name], capsys)
+    assert message.startswith(str(tmp_path / name)) and ("readable" in message or "no kind that" in message)
+
+
+def test_describe_goes_on_after_a_broken_file(tmp_path, capsys):
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    assert main(["describe", str(tmp_path / "b.csv"), str(tmp_path / "a.npy"), str(tmp_path)]) == 1
+    printed = capsys.readouterr()
+    assert "always 0" in printed.out and "holds no file of a raw scan export" in printed.err
+
+
+def test_init_writes_a_config_that_is_the_default(project):
+    sections = yaml.safe_load((project / "config.yaml").read_text())
+    default = yaml.safe_load((ROOT / "config.yaml").read_text())
+    other = {"scans": {"example": "scans/example"}, "datasets": {"example": ["example"]}, "loops": {}}
+    assert sections == {name: other.get(name, value) for name, value in default.items() if name != "simulation"}
+    config = read_config(ROOT / "config.yaml", overlay=sections)
+    assert config.scans == {"example": "scans/example"} and config.loops == {}
+
+    def comments(path):
+        text = path.read_text().split("simulation:")[0] + path.read_text().split("preprocessing:", 1)[1]
+        return re.findall("#.*", text.split("\n\n", 1)[1])
+
+    assert set(comments(ROOT / "config.yaml")) <= set(comments(project / "config.yaml"))
+
+
+def test_init_writes_an_export_that_passes(project, capsys):
+    assert main(["check", str(project / "scans" / "example")]) == 0
+    text = capsys.readouterr().out
+    assert "200 of 144 x 256 px" in text and "20 images repeated, up to 6 times" in text
+    assert 35 <= int(re.search(r"units +\d+, (\d+) of them somata", text)[1]) <= 45
+    assert "3\n  calibrations  2 of the monitor" in text and "LM" in text and "L4" in text
+
+
+def test_snakemake_runs_on_the_project(project, tmp_path):
+    readme = (project / "README.txt").read_text()
+    command = re.search("Run everything: +snakemake (.*)", readme)[1].split()
+    run = subprocess.run(
+        [sys.executable, "-m", "snakemake", *command, "--dry-run"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "checking example" in run.stdout + run.stderr and "simulate_scan" not in run.stdout + run.stderr
+    shutil.rmtree(project / ".snakemake", ignore_errors=True)
+
+
+def test_init_is_whole_or_nothing(tmp_path, monkeypatch, capsys):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("x")
+    assert "not an empty folder" in refused(["init", tmp_path / "full"], capsys)
+    assert "no such folder" in refused(["init", tmp_path / "no" / "project"], capsys)
+    monkeypatch.chdir(tmp_path / "full")
+    assert "is the current folder" in refused(["init", "."], capsys)
+
+    def fail(folder):
+        folder.mkdir(parents=True)
+        raise OSError("disk full")
+
+    monkeypatch.setattr(projects, "_write_example", fail)
+    assert "disk full" in refused(["init", tmp_path / "new"], capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["full"]
+    monkeypatch.setattr(projects, "_write_example", lambda folder: None)
+    (tmp_path / "empty").mkdir()
+    assert main(["init", str(tmp_path / "empty")]) == 0
+    assert sorted(path.name for path in (tmp_path / "empty").iterdir()) == ["README.txt", "config.yaml"]
+
+
+def test_init_needs_the_clone(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(neurostatic, "__file__", str(tmp_path / "neurostatic" / "__init__.py"))
+    assert "has no Snakefile; the workflow is needed" in refused(["init", tmp_path / "new"], capsys)
+
+
+def test_export_sensorium(exports, tmp_path, capsys):
+    from neurostatic.data import build_dataset
+
+    dataset = build_dataset(read_scan(exports["traces"]))
+    write_arrays(dataset, tmp_path / "day1.zarr.zip", MADE)
+    assert main(["export-sensorium", str(tmp_path / "day1.zarr.zip"), str(tmp_path / "tree.zip")]) == 0
+    read = read_sensorium(tmp_path / "tree.zip")
+    assert np.array_equal(read.responses, dataset.responses) and np.array_equal(read.tier, dataset.tier)
+    assert main(["check", str(tmp_path / "tree.zip")]) == 0
+    assert "Sensorium tree" in capsys.readouterr().out
+    assert "exists already" in refused(["export-sensorium", tmp_path / "day1.zarr.zip", tmp_path / "tree.zip"], capsys)
+    assert "no such file" in refused(["export-sensorium", tmp_path / "no.zarr.zip", tmp_path / "tree2"], capsys)

@@ -88,7 +88,7 @@ def test_an_unknown_key_is_an_error_with_a_suggestion():
         ("training", {"seeds": [1009, None]}, "training.seeds: expected int, found None"),
         ("training", [1], "training: expected keys and values, found [1]"),
         ("meis", {"blur": 1}, "meis.blur: expected bool, found 1"),
-        ("units", {"layer": 4}, "units.layer: expected str, found 4"),
+        ("data_config", {"layer": 4}, "data_config.layer: expected str, found 4"),
         ("scans", {"day1": "raw", "day3": None}, "scans.day3: expected str, found None"),
         ("scans", ["day1"], "scans: expected keys and values, found ['day1']"),
         ("datasets", {"mouse1": [["day1"]]}, "datasets.mouse1: expected str, found ['day1']"),

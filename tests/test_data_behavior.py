@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from neurostatic.data.behavior import map_clock, sample_eye, sample_treadmill
+from neurostatic.data.behavior import map_clock, sample_eye, sample_treadmill, wheel_velocity
 from neurostatic.data.responses import derivative_filter, fill_nans, lowpass_filter, smooth
 from neurostatic.store import InputError
 
@@ -76,3 +76,13 @@ def test_clock_map():  # G9
     assert map_clock(stim_s, np.append(behavior_s, 11), np.array([2.0])) == pytest.approx([9])
     with pytest.raises(InputError, match="3 and 5 volumes"):
         map_clock(stim_s, np.arange(5.0), np.array([1.0]))
+
+
+def test_wheel_velocity():  # G20
+    time_s = np.arange(0, 10.005, 0.01)
+    counts = 100 * time_s
+    assert wheel_velocity(time_s, counts, 1000, 20.0) == pytest.approx(6.2831853)  # upstream 6.3466518
+    assert wheel_velocity(time_s, -counts, 1000, 20.0) == pytest.approx(-6.2831853)
+    wrapped = (np.rint(counts) + 2**32 - 300) % 2**32  # the counter passes its end
+    assert wheel_velocity(time_s, wrapped, 1000, 20.0) == pytest.approx(6.2831853, rel=0.15)
+    assert wheel_velocity(time_s, wrapped, 1000, 20.0).mean() == pytest.approx(6.2831853, rel=1e-3)

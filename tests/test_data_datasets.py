@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 from exports import CLOCK_OFFSET_S, make_export
 
+from neurostatic.config import DataConfig, Preprocessing
 from neurostatic.data import (
     Normalization,
     build_dataset,
@@ -16,6 +17,8 @@ from neurostatic.data import (
 )
 from neurostatic.data.datasets import scaling_factors
 from neurostatic.store import InputError, write_arrays
+
+EVERY_UNIT = DataConfig(brain_area="all+unknown", layer="all")
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +152,7 @@ def test_nothing_left_is_an_error(export):
 
 def test_presentation_shorter_than_the_window_is_an_error(exports):
     with pytest.raises(InputError, match=r"images were shown for 0\.500 s, less than the response window of 0\.9 s"):
-        build_dataset(read_scan(exports["traces"]), duration_s=0.9)
+        build_dataset(read_scan(exports["traces"]), Preprocessing(duration_s=0.9))
 
 
 def test_no_repeated_image_is_an_error_for_imagenet_only(tmp_path):
@@ -166,7 +169,7 @@ def test_images_are_reduced(tmp_path, exports):
     large = build_dataset(read_scan(make_export(tmp_path / "scan", "responses", height_px=144, width_px=256)))
     assert large.sizes["y"] == 36 and (large.images.values % 1 == 0).all()
     with pytest.raises(InputError, match="images of 36 x 64 px cannot be reduced to 72 x 128 px"):
-        build_dataset(read_scan(exports["responses"]), height=72, width=128)
+        build_dataset(read_scan(exports["responses"]), Preprocessing(height_px=72, width_px=128))
 
 
 def test_responses_form(exports, tmp_path):
@@ -257,14 +260,14 @@ def test_statistics_that_cannot_be_had_are_errors():
 
 
 def test_excluded_fields_pass_unchanged(dataset):
-    norm = normalization(dataset, exclude=("images", "pupil_center"))
+    norm = normalization(dataset, DataConfig(exclude=("images", "pupil_center")))
     assert (norm.image_mean, norm.image_std) == (0, 1)
     assert np.array_equal(norm.eye(dataset.pupil_center.values), dataset.pupil_center.values)
     train = dataset.tier.values == "train"
     assert norm.mean_eye == pytest.approx(dataset.pupil_center.values[train].mean(0))
     assert (norm.response_factor == normalization(dataset).response_factor).all()
     with pytest.raises(InputError, match="exclude: eye not known, allowed are images"):
-        normalization(dataset, exclude=("eye",))
+        normalization(dataset, DataConfig(exclude=("eye",)))
 
 
 def test_normalization_survives_a_file(dataset):
@@ -282,7 +285,7 @@ def store(dataset, tmp_path_factory):
 
 
 def test_multi_dataset(store, dataset):
-    multi = open_multi_dataset({"first": store}, "all+unknown", "L2/3")
+    multi = open_multi_dataset({"first": store}, DataConfig(brain_area="all+unknown", layer="L2/3"))
     assert list(multi) == ["first"] and len(multi) == 1
     member = multi["first"]
     chosen = dataset.layer.values == "L2/3"
@@ -308,7 +311,7 @@ def test_multi_dataset(store, dataset):
 def test_no_unit_of_the_wanted_kind_is_an_error(store, dataset):
     layers = pd.Series(dataset.layer.values).value_counts()
     with pytest.raises(InputError) as error:
-        open_multi_dataset({"first": store, "second": store}, "AL", "L5")
+        open_multi_dataset({"first": store, "second": store}, DataConfig(brain_area="AL", layer="L5"))
     assert str(error.value).startswith("data set: 2 problems")
     assert f"scan first: no unit in area 'AL' and layer 'L5'; areas: {'LM'}" in str(error.value)
     assert f"layers: L2/3 {layers['L2/3']}, L4 {layers['L4']}" in str(error.value)
@@ -319,7 +322,7 @@ def test_unreadable_stores_are_all_named(store, tmp_path):
     write_arrays(xr.Dataset({"mei": ("unit", [1.0])}), tmp_path / "other.zarr.zip", {})
     paths = {name: tmp_path / f"{name}.zarr.zip" for name in ("broken", "missing", "other")}
     with pytest.raises(InputError) as error:
-        open_multi_dataset(paths | {"good": store}, "all", "all")
+        open_multi_dataset(paths | {"good": store}, DataConfig(layer="all"))
     for words in ("not a readable Zarr zip store", "no such file", "not a data set, it lacks images, responses"):
         assert words in str(error.value)
 
@@ -330,7 +333,7 @@ def test_test_pictures_of_one_scan_are_not_trained_on_in_another(store, dataset,
     other["images"] = ("image", "y", "x"), dataset.images.values[order]
     write_arrays(other, tmp_path / "other.zarr.zip", {})
     with pytest.warns(UserWarning, match="trials left out, their pictures are test or validation in other scans"):
-        multi = open_multi_dataset({"a": store, "b": tmp_path / "other.zarr.zip"}, "all+unknown", "all")
+        multi = open_multi_dataset({"a": store, "b": tmp_path / "other.zarr.zip"}, EVERY_UNIT)
     pictures = {
         tier: {image.tobytes() for m in multi.values() for image in m.data.images.values[m.image_index(tier)]}
         for tier in ("train", "validation", "test")
@@ -339,11 +342,11 @@ def test_test_pictures_of_one_scan_are_not_trained_on_in_another(store, dataset,
     assert not pictures["train"] & (pictures["test"] | pictures["validation"])
     assert not pictures["validation"] & pictures["test"]
     assert multi["a"].data.attrs["dropped_leaking"] + multi["b"].data.attrs["dropped_leaking"] > 0
-    same = open_multi_dataset({"a": store, "b": store}, "all+unknown", "all")  # the same tiers: nothing to drop
+    same = open_multi_dataset({"a": store, "b": store}, EVERY_UNIT)  # the same tiers: nothing to drop
     assert same["b"].data.attrs["dropped_leaking"] == 0
 
 
 def test_sizes_of_images_must_agree(store, dataset, tmp_path):
     write_arrays(dataset.isel(y=slice(0, 30)), tmp_path / "low.zarr.zip", {})
-    with pytest.raises(InputError, match=r"images differ in size \(y, x\)"):
-        open_multi_dataset({"a": store, "b": tmp_path / "low.zarr.zip"}, "all+unknown", "all")
+    with pytest.raises(InputError, match=r"images differ in size: \{'a': \{'y': 36, 'x': 64\}, 'b'"):
+        open_multi_dataset({"a": store, "b": tmp_path / "low.zarr.zip"}, EVERY_UNIT)

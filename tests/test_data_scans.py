@@ -181,7 +181,11 @@ DEFECTS = {
     ),
     "images with channels": (
         change_array("images.npy", lambda a: a[..., None]),
-        r"images\.npy: shape is \(27, 36, 64, 1\), needed is \(image, y, x\)",
+        r"images\.npy: has 1 channels, allowed are 2 or 3 \(gray images have no channel dimension\)",
+    ),
+    "one image alone": (
+        change_array("images.npy", lambda a: a[0]),
+        r"images\.npy: shape is \(36, 64\), needed is \(image, y, x\) or \(image, y, x, channel\) without zeros",
     ),
     "images too few": (
         change_array("images.npy", lambda a: a[1:]),

@@ -1,9 +1,8 @@
 import numpy as np
-import pytest
 import torch
 from golden import BEHAVIOR, EYE, images_f, network_f
 
-from neurostatic.fitting.evaluation import TierTensors, oracle, predict, score_tiers, score_units
+from neurostatic.fitting.evaluation import TierTensors, predict, score_tiers, score_units
 
 NAN = float("nan")
 
@@ -72,58 +71,3 @@ def test_scores_of_all_units_in_both_tiers():
         np.testing.assert_array_equal(table.pearson[table.tier == name], expected)
     empty = {**tiers, "test": tiers["test"].take(torch.zeros(0, dtype=torch.long))}
     assert set(score_tiers(network, {"a": empty}, unit_ids).tier) == {"validation"}
-
-
-def test_oracle_leaves_the_trial_itself_out():
-    """Means of the other repeats of 1..5 are 3.5 .. 2.5; upstream -0.8, 0.9, 0.3986324 with its factor (n - 1)/n."""
-    one = np.arange(1.0, 6.0)[:, None]
-    correlation, counts = oracle(one, np.zeros(5))
-    np.testing.assert_allclose(correlation, [-1], atol=1e-12)
-    assert counts == {"images_used": 1, "images_left_out": 0}
-    two = np.repeat([1.0, 3.0], 5)
-    a_b = np.array([0.0, 1, 0, 1, 3, 2, 4, 3, 3, 8])
-    correlation, counts = oracle(np.stack([two, a_b, np.ones(10)], 1), np.repeat([7, 5], 5))
-    np.testing.assert_allclose(correlation, [1, 0.4429249, NAN], atol=5e-8)
-    assert counts == {"images_used": 2, "images_left_out": 0}
-
-
-def test_oracle_of_several_images():
-    """C32 (published values are 14/15 of these), with the trials in any order."""
-    i, j, n = np.meshgrid(np.arange(3), np.arange(5), np.arange(4), indexing="ij")
-    responses = (0.37 * (i + 1) * (n + 1) + 0.05 * (j + 1) * (n + 1) ** 2) % 1
-    responses, image = responses.reshape(15, 4), np.repeat(["x", "y", "z"], 5)
-    published = np.array([0.881361, -0.665227, -0.651953, -0.657573])
-    correlation, _ = oracle(responses, image)
-    np.testing.assert_allclose(correlation, published * 15 / 14, atol=2e-6)
-    order = np.random.default_rng(0).permutation(15)
-    np.testing.assert_allclose(oracle(responses[order], image[order])[0], correlation, atol=1e-12)
-
-
-def test_images_with_too_few_repeats_are_left_out_of_the_oracle():
-    rng = np.random.default_rng(0)
-    responses = rng.normal(size=(15, 2))
-    image = np.repeat([0, 1, 2], [5, 4, 6])
-    correlation, counts = oracle(responses, image)
-    kept = image != 1
-    np.testing.assert_allclose(correlation, oracle(responses[kept], image[kept])[0], atol=1e-12)
-    assert counts == {"images_used": 2, "images_left_out": 1}
-    correlation, counts = oracle(responses[:9], np.repeat([0, 1], [4, 5])[::-1] + np.arange(9))
-    assert np.isnan(correlation).all() and correlation.shape == (2,)
-    assert counts["images_used"] == 0
-
-
-@pytest.mark.parametrize(("repeats", "expected"), [(10, 0.6708), (5, 0.6325), (20, 0.6892)])
-def test_expected_oracle_of_equal_signal_and_noise(repeats, expected):
-    rng = np.random.default_rng(1)
-    signal = rng.normal(size=(2000, 1, 30)).repeat(repeats, 1)
-    responses = (signal + rng.normal(size=signal.shape)).reshape(-1, 30)
-    correlation, _ = oracle(responses, np.repeat(np.arange(2000), repeats))
-    assert correlation.mean() == pytest.approx(expected, abs=0.01)
-
-
-def test_oracle_of_noise_is_slightly_negative():
-    """The other repeats lack just this trial: mean -0.0055, never a spurious signal."""
-    responses = np.random.default_rng(2).normal(size=(1000, 2000))
-    correlation, _ = oracle(responses, np.repeat(np.arange(100), 10))
-    assert correlation.mean() == pytest.approx(-0.0055, abs=0.004)
-    assert correlation.std() == pytest.approx(0.045, abs=0.01)

@@ -1,12 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from exports import make_export
 
 from neurostatic.config import Selection
-from neurostatic.data import build_dataset, open_multi_dataset, read_scan
-from neurostatic.fitting import best_models, oracle_table, rank_by_oracle, select_units
-from neurostatic.store import InputError, write_arrays
+from neurostatic.fitting import best_models, rank_by_oracle, select_units
+from neurostatic.store import InputError
 
 NONSPATIAL = {"edge_um": 0.0, "distance_um": 0.0}
 CORES = {"h1": "GaussianLaplace", "h2": "GaussianLaplace", "h3": "GaussianLaplace"}
@@ -203,21 +201,3 @@ def test_a_core_without_a_model_is_an_error():
         best_models(scores(G29), cores)
     with pytest.raises(InputError, match="no model with core StackedLinearGaussianLaplace"):
         best_models(scores({**G29, "l1": (np.nan, np.nan, np.nan)}), cores)
-
-
-def test_oracle_table(tmp_path):
-    """Units of both scans with oracle and position; without five repeats of an image there is none."""
-    stores = {}
-    for name, repeats in (("one", 6), ("two", 6), ("few", 4)):
-        export = make_export(tmp_path / name, "responses", repeats=repeats, n_repeated=4, seed=len(stores))
-        stores[name] = tmp_path / f"{name}.zarr.zip"
-        write_arrays(build_dataset(read_scan(export)), stores[name], {})
-    members = open_multi_dataset({name: stores[name] for name in ("one", "two")}, "all", "all")
-    table = oracle_table(members)
-    assert table.groupby("scan", sort=False).size().to_dict() == {s: len(m.unit_id) for s, m in members.items()}
-    assert table.unit_id.tolist() == [unit for member in members.values() for unit in member.unit_id]
-    assert table.oracle.between(-1, 1).all() and table.oracle.nunique() == len(table)
-    first = members["one"].data
-    assert table.px_x[0] == first.px_x.values[0] and table.um_width[0] == first.um_width.values[0]
-    with pytest.raises(InputError, match="scan few: no image of the test tier has 5 valid repeats"):
-        oracle_table(open_multi_dataset({"few": stores["few"]}, "all", "all"))

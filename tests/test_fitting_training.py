@@ -4,14 +4,17 @@ import math
 import numpy as np
 import pytest
 import torch
+from exports import make_export
 from golden import BEHAVIOR, EYE, NETWORK_F, close, images_f, network_f
 from torch import nn
 
-from neurostatic.config import Training
-from neurostatic.fitting.evaluation import TierTensors, predict, score_units
+from neurostatic.config import DataConfig, Preprocessing, Training
+from neurostatic.data import build_dataset, open_multi_dataset, read_scan
+from neurostatic.data.datasets import multi
+from neurostatic.fitting.evaluation import StoredResponses, TierTensors, predict, score_units
 from neurostatic.fitting.training import _train_epoch, cycle_scans, early_stopping, poisson_loss, train_network
 from neurostatic.models import CorePlusReadout
-from neurostatic.store import InputError
+from neurostatic.store import InputError, write_arrays
 
 TARGETS = torch.tensor([[0, 1.5, 0.5], [2, 0, 1]], dtype=torch.float64)
 NAN = float("nan")
@@ -225,7 +228,7 @@ def test_history_and_shared_epochs():
     assert len(history) <= 5 and len(said) == len(history) + 1
     assert all(math.isfinite(row["loss"]) for row in history)
     untrained = CorePlusReadout(NETWORK, {"a": 3})
-    untrained.initialize({"a": scans["a"]["train"].responses.mean(0)}, torch.Generator().manual_seed(3))
+    untrained.initialize({"a": scans["a"]["train"].mean_responses()}, torch.Generator().manual_seed(3))
     validation = scans["a"]["validation"]
     score = score_units(predict(untrained, "a", validation), validation.responses).mean().item()
     assert history[0]["correlation_before"] == pytest.approx(score, abs=1e-6)
@@ -245,3 +248,32 @@ def test_responses_that_are_not_finite_are_an_error():
     scans["a"]["validation"].responses[3, 1] = NAN
     with pytest.raises(InputError, match="no validation correlation"):
         train_network(NETWORK_F, QUICK, scans, 1, CPU, quiet)
+
+
+def test_training_from_the_store_is_training_from_memory(tmp_path, monkeypatch):
+    """Responses that are read batch by batch make the same weights, to the last bit."""
+    scan = read_scan(make_export(tmp_path / "scan", "responses", n_single=60, height_px=10, width_px=12))
+    dataset = build_dataset(scan, Preprocessing(height_px=10, width_px=12))
+    write_arrays(dataset, tmp_path / "a.zarr.zip", {})
+    weights = []
+    for limit in (multi.IN_MEMORY_BYTES, 100):
+        monkeypatch.setattr(multi, "IN_MEMORY_BYTES", limit)
+        member = open_multi_dataset({"a": tmp_path / "a.zarr.zip"}, DataConfig(layer="all"))["a"]
+        tiers = {tier: TierTensors.of(member, tier, CPU) for tier in ("train", "validation")}
+        assert isinstance(tiers["train"].responses, StoredResponses) == (limit == 100)
+        network, _ = train_network(NETWORK, QUICK, {"a": tiers}, 1, CPU, quiet)
+        weights.append(weights_of(network))
+    assert torch.equal(*weights)
+
+
+def test_training_on_images_in_color():
+    """The network takes the channels of the images; units that answer to the second channel are learned."""
+    scans = make_scans()
+    for tier, data in scans["a"].items():
+        others = torch.randn(data.all_images.shape, generator=torch.Generator().manual_seed(2))
+        scans["a"][tier] = dataclasses.replace(data, all_images=torch.cat([others, data.all_images], 1))
+    training = Training(max_epochs=40, batch_size=20, learning_rates=(0.02,))
+    network, _ = train_network(NETWORK, training, scans, 1, CPU, quiet)
+    assert network.core.convolutions[0].in_channels == 2
+    validation = scans["a"]["validation"]
+    assert score_units(predict(network, "a", validation), validation.responses).mean() > 0.4

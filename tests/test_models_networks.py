@@ -279,3 +279,29 @@ def test_units_of_several_scans_answer_images_of_their_own():
     alone = {scan: Ensemble([member], scan).respond_px(images_px) for scan in "ab"}
     expected = [alone["a"][0, 2], alone["b"][1, 2], alone["b"][2, 0], alone["a"][3, 2]]
     np.testing.assert_allclose(respond(images_px, [1, 0, 2, 1]), expected, atol=1e-6)
+
+
+def test_an_ensemble_of_networks_that_see_images_without_their_mean():
+    network = random_network(0).eval()
+    plain, per_image = (
+        Ensemble([TrainedNetwork(network, {"a": [7, 3, 11]}, {"a": NORMALIZATION | {"per_image": per_image}})], "a")
+        for per_image in (False, True)
+    )
+    images_px = np.random.default_rng(0).integers(0, 200, (4, 9, 10)).astype(float)
+    brighter = images_px + np.array([10, 20, 30, 40])[:, None, None]
+    np.testing.assert_allclose(per_image.respond_px(brighter), per_image.respond_px(images_px), atol=1e-5)
+    assert np.abs(plain.respond_px(brighter) - plain.respond_px(images_px)).max() > 1e-3
+    centered = images_px - images_px.mean((1, 2), keepdims=True) + NORMALIZATION["image_mean"]
+    np.testing.assert_allclose(per_image.respond_px(images_px), plain.respond_px(centered), atol=1e-5)
+
+
+def test_images_are_made_for_networks_of_gray_levels_only(tmp_path):
+    color = CorePlusReadout(NETWORK_F, {"a": 3}, channels=3)
+    save_network(color, tmp_path / "color.pt", {"a": [1, 2, 3]}, {"a": NORMALIZATION}, {})
+    loaded = load_network(tmp_path / "color.pt")
+    assert loaded.network.core.convolutions[0].in_channels == 3
+    with pytest.raises(InputError, match=r"scan a: its models see images of 3 channel\(s\) in px"):
+        Ensemble([loaded], "a")
+    light = TrainedNetwork(random_network(0), {"a": [1, 2, 3]}, {"a": NORMALIZATION | {"image_units": "cd/m2"}})
+    with pytest.raises(InputError, match=r"of 1 channel\(s\) in cd/m2; images are made for models of gray levels"):
+        Ensemble([light], "a")

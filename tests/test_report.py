@@ -15,7 +15,7 @@ import xarray as xr
 
 from neurostatic.closed_loop.confusion import confusion_dataset, diagonal_entries, pool_confusions, scan_confusion
 from neurostatic.closed_loop.hypotheses import loop_tests
-from neurostatic.config import Masks, Matching, Meis, Network, Selection, Statistics, Stimuli, Training, Units
+from neurostatic.config import DataConfig, Masks, Matching, Meis, Network, Selection, Statistics, Stimuli, Training
 from neurostatic.provenance import checksum, provenance
 from neurostatic.report.figures_closed_loop import confusion_figure
 from neurostatic.report.figures_models import oracle_slope
@@ -42,7 +42,10 @@ def write_scan(folder: Path, name: str, stim_type: str, rng: np.random.Generator
     tiers = np.repeat(["train", "validation", "test"], [8, 2, 5]) if stim_type == "imagenet" else np.repeat("train", 15)
     n = len(tiers)
     data = xr.Dataset(
-        {"images": (("image", "y", "x"), rng.uniform(0, 255, (n, 9, 16)).astype("float32"))},
+        {
+            "images": (("image", "y", "x"), rng.uniform(0, 255, (n, 9, 16)).astype("float32")),
+            "responses": (("trial", "unit"), np.ones((n, N_UNITS), "float32")),
+        },
         {
             "tier": ("trial", tiers),
             "image_index": ("trial", np.arange(n)),
@@ -59,7 +62,7 @@ def write_scan(folder: Path, name: str, stim_type: str, rng: np.random.Generator
 def write_models(folder: Path, rng: np.random.Generator) -> None:
     for network, core in NETWORKS.items():
         parameters = asdict(Network()) | {"core": core}
-        origin = made("train_model", network=parameters, training=asdict(Training()), units=asdict(Units()))
+        origin = made("train_model", network=parameters, training=asdict(Training()), data_config=asdict(DataConfig()))
         for seed in SEEDS:
             scores = [
                 {"scan": "day1", "unit_id": unit, "tier": tier, "pearson": rng.uniform(0, 0.5)}
@@ -86,7 +89,7 @@ def write_models(folder: Path, rng: np.random.Generator) -> None:
             "hu_rank": pd.array([*range(N_SELECTED), *[pd.NA] * (N_UNITS - N_SELECTED)], dtype="Int64"),
         }
     )
-    origin = made("select_units", units=asdict(Units()), selection=asdict(Selection()))
+    origin = made("select_units", data_config=asdict(DataConfig()), selection=asdict(Selection()))
     write_table(selection, folder / "selection/mouse.csv", origin)
     write_table(best, folder / "selection/mouse_models.csv", origin)
 

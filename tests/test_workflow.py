@@ -140,7 +140,7 @@ def test_a_model_of_shuffled_responses_finds_no_meis(project):
     """Negative control: the same training on responses in random order; its images do not drive the true cells."""
     overlay = yaml.safe_load((project / "small.yaml").read_text())
     config = read_config(project / "config.yaml", overlay)
-    members = open_multi_dataset({"mouse1-day1": project / "results/datasets/mouse1-day1.zarr.zip"}, "all", "L2/3")
+    members = open_multi_dataset({"mouse1-day1": project / "results/datasets/mouse1-day1.zarr.zip"})
     member = members["mouse1-day1"]
     generator = torch.Generator().manual_seed(0)
     tiers = {}

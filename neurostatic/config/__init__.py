@@ -5,6 +5,7 @@ from neurostatic.config.sections import (
     CORES,
     SIMULATE,
     Config,
+    DataConfig,
     Loop,
     Masks,
     Matching,
@@ -16,13 +17,13 @@ from neurostatic.config.sections import (
     Statistics,
     Stimuli,
     Training,
-    Units,
 )
 
 __all__ = [
     "CORES",
     "SIMULATE",
     "Config",
+    "DataConfig",
     "Loop",
     "Masks",
     "Matching",
@@ -34,7 +35,6 @@ __all__ = [
     "Statistics",
     "Stimuli",
     "Training",
-    "Units",
     "check_config",
     "read_config",
 ]

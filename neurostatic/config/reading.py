@@ -102,7 +102,7 @@ def _convert(value, kind, where: str, problems: list[str], allowed: typing.Mappi
     if typing.get_origin(kind) is tuple:
         element = typing.get_args(kind)[0]
         values = value if isinstance(value, (list, tuple)) else [value]
-        if not values:
+        if not values and not (allowed or {}).get("empty"):
             problems.append(f"{where}: is empty, at least one value is needed")
         return tuple(_convert(item, element, where, problems, allowed) for item in values)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):

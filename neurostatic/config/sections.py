@@ -7,9 +7,9 @@ SIMULATE = "simulate"  # the source of a scan that the virtual mouse records
 REPLACED_WHOLE = ("scans", "datasets", "loops")  # an overlay's lists of names replace the default's
 
 
-def key(default, *, low=None, high=None, choices=None):
-    """A config key with its default and what is allowed."""
-    return dataclasses.field(default=default, metadata={"low": low, "high": high, "choices": choices})
+def key(default, *, low=None, high=None, choices=None, empty=False):
+    """A config key with its default and what is allowed; `empty`: a list may have no values."""
+    return dataclasses.field(default=default, metadata={"low": low, "high": high, "choices": choices, "empty": empty})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,22 +32,39 @@ class Simulation:
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """How trials become images, responses, behavior and tiers (Preprocessing, ConditionTier)."""
+    """How trials become images, responses, behavior and tiers (Preprocessing, ConditionTier); published set 0."""
 
     offset_s: float = key(0.05, low=0.0)
     duration_s: float = key(0.5, low=0.01)
     height_px: int = key(36, low=8)
     width_px: int = key(64, low=8)
+    round_px: bool = key(True)
+    luminance: bool = key(False)
+    response_dtype: str = key("float32", choices=("float32", "float16"))
+    tier_rule: str = key("current", choices=("current", "2019"))
+    min_repeats: int = key(2, low=2)
+    validation_split: str = key("count", choices=("count", "threshold"))
     validation_fraction: float = key(0.1, low=0.01, high=0.5)
     tier_seed: int = key(0, low=0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Units:
-    """Which units a data set keeps (DataConfig.CorrectedAreaLayer)."""
+class DataConfig:
+    """What of the data sets the models see, and in which units (DataConfig); the published setting is the default.
+
+    CorrectedAreaLayer is one area and one layer; MultipleAreasOneLayer and MultipleAreasMultipleLayers are groups of
+    them ('all', 'all-unset', 'V1+LM'); AreaLayerReliable is a reliable_p below 1.
+    """
 
     brain_area: str = key("all")
     layer: str = key("L2/3")
+    reliable_p: float = key(1.0, low=0.0, high=1.0)
+    stimulus_type: str = key("stimulus.Frame")
+    exclude: tuple[str, ...] = key((), choices=("images", "responses", "behavior", "pupil_center"), empty=True)
+    normalize_per_image: bool = key(False)
+    image_std: str = key("pixels", choices=("pixels", "images"))
+    norm_tier: str = key("train", choices=("train", "validation", "test", "all"))
+    stats_source: str = key("all")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +182,7 @@ class Config:
     datasets: dict[str, tuple[str, ...]]
     loops: dict[str, Loop]
     preprocessing: Preprocessing
-    units: Units
+    data_config: DataConfig
     networks: dict[str, Network]
     training: Training
     selection: Selection

@@ -10,8 +10,18 @@ from neurostatic.data.datasets import (
     normalization,
     open_multi_dataset,
 )
-from neurostatic.data.frames import area_resize, condition_tiers
+from neurostatic.data.exporters import write_sensorium
+from neurostatic.data.frames import area_resize
 from neurostatic.data.importers import is_sensorium, read_sensorium, sensorium_verdict
+from neurostatic.data.reliability import (
+    cc_max,
+    cc_norm,
+    explainable_fraction,
+    feve,
+    oracle,
+    permutation_p,
+    reliability_table,
+)
 from neurostatic.data.responses import interpolate, lowpass_filter, sample_responses
 from neurostatic.data.scans import (
     EXPORT_FILES,
@@ -22,6 +32,7 @@ from neurostatic.data.scans import (
     read_scan,
     scan_verdict,
 )
+from neurostatic.data.tiers import condition_tiers
 
 __all__ = [
     "EXPORT_FILES",
@@ -35,7 +46,11 @@ __all__ = [
     "area_membership",
     "area_resize",
     "build_dataset",
+    "cc_max",
+    "cc_norm",
     "condition_tiers",
+    "explainable_fraction",
+    "feve",
     "interpolate",
     "is_sensorium",
     "layer_membership",
@@ -43,12 +58,16 @@ __all__ = [
     "map_clock",
     "normalization",
     "open_multi_dataset",
+    "oracle",
+    "permutation_p",
     "read_scan",
     "read_sensorium",
+    "reliability_table",
     "sample_eye",
     "sample_responses",
     "sample_treadmill",
     "scan_verdict",
     "select_units",
     "sensorium_verdict",
+    "write_sensorium",
 ]

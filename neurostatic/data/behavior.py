@@ -13,6 +13,7 @@ from neurostatic.data.responses import (
 )
 from neurostatic.store import InputError
 
+COUNTER_RANGE = 2.0**32  # of a wheel's counter
 EYE_GAP = 3  # video frames: shorter gaps in the pupil track are filled, from here on they stay
 
 
@@ -87,3 +88,27 @@ def sample_treadmill(treadmill: pd.DataFrame, times_s: np.ndarray, window_s: flo
     taps = lowpass_filter(window_s, sampling_period(time_s))
     speed = np.abs(smooth_inside(treadmill.velocity_cm_s.to_numpy(float), taps))
     return interpolate(time_s, speed, times_s)
+
+
+def wheel_velocity(
+    time_s: np.ndarray, counts: np.ndarray, counts_per_revolution: float, diameter_cm: float, rate_hz: float = 10.0
+) -> np.ndarray:
+    """Velocity of a treadmill from the counter of its wheel, for exports that start one step earlier (Treadmill).
+
+    v = d counts / dt / counts_per_revolution * pi * diameter, with counts resampled at `rate_hz` and velocity
+    interpolated back. A 32-bit counter that wraps is unwrapped. Upstream took n points over T s for points 1/rate_hz
+    apart, and so gave velocities n / (n - 1) times too high.
+
+    Args:
+        time_s: (sample,) increasing.
+        counts: (sample,) of the wheel encoder.
+
+    Returns:
+        (sample,) cm/s, signed.
+    """
+    steps = np.diff(np.asarray(counts, dtype=float), prepend=float(counts[0]))
+    position = np.cumsum(steps - COUNTER_RANGE * np.rint(steps / COUNTER_RANGE))
+    n_points = max(2, round(rate_hz * (time_s[-1] - time_s[0])) + 1)
+    grid_s = np.linspace(time_s[0], time_s[-1], n_points)
+    counts_per_s = np.gradient(np.interp(grid_s, time_s, position), grid_s[1] - grid_s[0])
+    return np.interp(time_s, grid_s, counts_per_s / counts_per_revolution * np.pi * diameter_cm)

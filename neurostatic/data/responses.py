@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.ndimage import convolve1d
 
-BLOCK_UNITS = 64  # traces are filtered in blocks of units, so that a memory-mapped recording need not fit in memory
+from neurostatic.store import BLOCK_BYTES, release_pages
 
 
 def sampling_period(times_s: np.ndarray) -> float:
@@ -162,6 +162,17 @@ def flips_recorded(flips_s: np.ndarray, start_s: float, stop_s: float) -> np.nda
     return ((flips_s >= start_s) & (flips_s <= stop_s)).all(1)
 
 
+def sampling_range(volume_times_s: np.ndarray, delay_s: np.ndarray, window_s: float) -> tuple[float, float]:
+    """First and last time at which every unit's filtered trace is known, on the clock of volume_times_s.
+
+    The filter must lie within the recording: t_u[m] to t_u[T - 1 - m] of every unit u.
+    """
+    half = filter_half_width(window_s, sampling_period(volume_times_s))
+    if len(volume_times_s) <= 2 * half:
+        return np.inf, -np.inf
+    return volume_times_s[half] + np.max(delay_s), volume_times_s[-1 - half] + np.min(delay_s)
+
+
 def sample_responses(
     traces: np.ndarray,
     volume_times_s: np.ndarray,
@@ -175,6 +186,9 @@ def sample_responses(
     R[i, u] = (x_u * h)(onset_i + offset + D/2), where sample k of unit u was taken at t_u[k] = F[k] + delay_u.
     The delay moves the times, never the trace. NaNs of a trace are filled linearly. Within m samples of an end of
     the recording the filter would read beyond it: the response is NaN there, as it is out of range.
+
+    Only the volumes around the sample times are read, a block of units at a time: a recording larger than memory is
+    sampled some trials at a time, with the same result to the last bit.
 
     Args:
         traces: (unit, volume) deconvolved traces, may be memory-mapped.
@@ -191,11 +205,42 @@ def sample_responses(
     n_volumes = min(traces.shape[1], len(volume_times_s))
     times_s = np.asarray(volume_times_s[:n_volumes], dtype=float)
     taps = lowpass_filter(window_s, sampling_period(times_s))
-    responses = np.empty((len(sample_times_s), len(rows)), np.float32)
-    for start in range(0, len(rows), BLOCK_UNITS):
-        block = slice(start, start + BLOCK_UNITS)
-        filled = np.stack([fill_nans(traces[row, :n_volumes]) for row in rows[block]])
-        filtered = smooth_inside(filled, taps)
-        for column, trace in enumerate(filtered, start):
-            responses[:, column] = interpolate(times_s + delay_s[column], trace, sample_times_s)
+    responses = np.full((len(sample_times_s), len(rows)), np.nan, np.float32)
+    known = ~np.isnan(sample_times_s)
+    if not known.any():
+        return responses
+    window = _volumes_around(sample_times_s[known], delay_s, times_s, len(taps) // 2)
+    seen_s = times_s[window]
+    n_units = max(1, BLOCK_BYTES // (8 * max(1, len(seen_s))))
+    for start in range(0, len(rows), n_units):
+        columns = slice(start, start + n_units)
+        filtered = smooth(_filled(traces, rows[columns], window, n_volumes), taps)
+        sampled = [
+            np.interp(sample_times_s[known], seen_s + unit_delay_s, trace)
+            for unit_delay_s, trace in zip(delay_s[columns], filtered, strict=True)
+        ]
+        responses[known, columns] = np.transpose(sampled)
+        release_pages(traces)
+    half = len(taps) // 2
+    first_s, last_s = (times_s[half], times_s[-1 - half]) if n_volumes > 2 * half else (np.inf, -np.inf)
+    for trial in np.flatnonzero(known):
+        outside = (sample_times_s[trial] < first_s + delay_s) | (sample_times_s[trial] > last_s + delay_s)
+        responses[trial, outside] = np.nan
     return responses
+
+
+def _volumes_around(sample_times_s: np.ndarray, delay_s: np.ndarray, times_s: np.ndarray, half: int) -> slice:
+    """The volumes that the filter reads for these sample times, whatever the delay."""
+    first = np.searchsorted(times_s, sample_times_s.min() - np.max(delay_s)) - half - 2
+    last = np.searchsorted(times_s, sample_times_s.max() - np.min(delay_s)) + half + 2
+    # At least two volumes stay, so that there is something to interpolate; what lies outside is set to NaN later.
+    first = min(max(first, 0), len(times_s) - 2)
+    return slice(first, max(min(last, len(times_s)), first + 2))
+
+
+def _filled(traces: np.ndarray, rows: np.ndarray, window: slice, n_volumes: int) -> np.ndarray:
+    """(row, volume of the window) float64 without NaN; gaps are filled from the whole trace."""
+    block = np.array(traces[rows, window], dtype=float)
+    for i in np.flatnonzero(np.isnan(block).any(1)):
+        block[i] = fill_nans(traces[rows[i], :n_volumes])[window]
+    return block

@@ -1,4 +1,4 @@
-"""How well a network predicts: correlations per unit, and the oracle that bounds them."""
+"""How well a network predicts: correlations per unit."""
 
 import dataclasses
 
@@ -10,7 +10,26 @@ from neurostatic.data.datasets import Member
 from neurostatic.models.networks import CorePlusReadout
 from neurostatic.statistics import pearson
 
-MIN_ORACLE_REPEATS = 5
+MEAN_TRIALS = 256  # read at a time
+
+
+class StoredResponses:
+    """Responses of the train trials of a scan that are too many for memory: each batch is read from the store.
+
+    Of a tensor (trial, unit) it has what training asks for: its shape, and some of its rows.
+    """
+
+    def __init__(self, member: Member, device: torch.device):
+        self.member, self.device = member, device
+        self.trials = member.trials("train")
+        self.shape = (len(self.trials), len(member.unit_id))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
+        raw = self.member.data.responses[self.trials[rows.cpu().numpy()]].values
+        return torch.as_tensor(self.member.normalization.responses(raw), device=self.device)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +37,7 @@ class TierTensors:
     """Trials of one tier of one scan, normalized, on the device; images are kept once and indexed.
 
     Attributes:
-        all_images: (image, 1, y, x); image_index: (trial,); behavior: (trial, 3); eye: (trial, 2);
+        all_images: (image, channel, y, x); image_index: (trial,); behavior: (trial, 3); eye: (trial, 2);
         responses: (trial, unit).
     """
 
@@ -26,27 +45,36 @@ class TierTensors:
     image_index: torch.Tensor
     behavior: torch.Tensor
     eye: torch.Tensor
-    responses: torch.Tensor
+    responses: torch.Tensor | StoredResponses
 
     @classmethod
     def of(cls, member: Member, tier: str, device: torch.device) -> "TierTensors":
-        """A tier of one scan of a StaticMultiDataset, moved to the device."""
+        """A tier of one scan of a StaticMultiDataset, moved to the device.
+
+        Responses of the train tier that the member keeps in its store stay there.
+        """
 
         def tensor(values: np.ndarray) -> torch.Tensor:
             return torch.as_tensor(np.asarray(values), device=device)
 
+        stored = tier == "train" and not member.in_memory
         return cls(
             tensor(member.images_normalized).float(),
             tensor(member.image_index(tier)),
             tensor(member.behavior(tier)).float(),
             tensor(member.eye(tier)).float(),
-            tensor(member.responses(tier)).float(),
+            StoredResponses(member, device) if stored else tensor(member.responses(tier)).float(),
         )
 
     @property
     def images(self) -> torch.Tensor:
-        """(trial, 1, y, x)."""
+        """(trial, channel, y, x)."""
         return self.all_images.index_select(0, self.image_index)
+
+    def mean_responses(self) -> torch.Tensor:
+        """(unit,) mean over trials, read a block at a time."""
+        blocks = torch.arange(len(self.responses)).split(MEAN_TRIALS)
+        return sum(self.responses[trials].double().sum(0) for trials in blocks).div(len(self.responses)).float()
 
     def take(self, trials: torch.Tensor) -> "TierTensors":
         """Some of the trials."""
@@ -98,29 +126,3 @@ def score_tiers(
                 scores = score_units(predict(network, scan, tiers[tier]), tiers[tier].responses).numpy()
                 tables.append(pd.DataFrame({"scan": scan, "unit_id": unit_ids[scan], "tier": tier, "pearson": scores}))
     return pd.concat(tables, ignore_index=True)
-
-
-def oracle(responses: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, dict]:
-    """Oracle.UnitScores: correlation of each trial with the mean of the other repeats of its image.
-
-    o_t = (sum_j y_j - y_t) / (r - 1); oracle = Pearson(y, o) over all trials of all images shown at least 5 times.
-    Upstream multiplied by (n - 1)/n and failed if a single image had fewer repeats; here such images are left out.
-
-    Args:
-        responses: (trial, unit), not normalized.
-        image: (trial,) identity of the image of each trial.
-
-    Returns:
-        (unit,) oracle correlations (NaN for constant units); counts of images used and left out.
-    """
-    groups = [np.flatnonzero(image == identity) for identity in np.unique(image)]
-    used = [trials for trials in groups if len(trials) >= MIN_ORACLE_REPEATS]
-    counts = {"images_used": len(used), "images_left_out": len(groups) - len(used)}
-    if not used:
-        return np.full(responses.shape[1], np.nan), counts
-    single, others = [], []
-    for trials in used:
-        repeats = responses[trials]
-        single.append(repeats)
-        others.append((repeats.sum(0) - repeats) / (len(trials) - 1))
-    return pearson(np.concatenate(single), np.concatenate(others)), counts

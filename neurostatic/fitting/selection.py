@@ -4,11 +4,7 @@ import numpy as np
 import pandas as pd
 
 from neurostatic.config import Selection
-from neurostatic.data.datasets import StaticMultiDataset
-from neurostatic.fitting.evaluation import MIN_ORACLE_REPEATS, oracle
 from neurostatic.store import InputError
-
-POSITION = ("um_x", "um_y", "um_z", "px_x", "px_y", "px_height", "px_width", "um_height", "um_width")
 
 
 def best_models(scores: pd.DataFrame, cores: dict[str, str]) -> pd.DataFrame:
@@ -34,27 +30,6 @@ def best_models(scores: pd.DataFrame, cores: dict[str, str]) -> pd.DataFrame:
     if missing:
         raise InputError(f"select_units: no model with core {' or '.join(sorted(missing))} has a validation score")
     return best
-
-
-def oracle_table(members: StaticMultiDataset) -> pd.DataFrame:
-    """Units of every scan with their oracle and their position.
-
-    Returns:
-        scan, unit_id, oracle, um_x, um_y, um_z, px_x, px_y, px_height, px_width, um_height, um_width.
-
-    Raises InputError if no image of the test tier of a scan has enough repeats for the oracle.
-    """
-    tables = []
-    for scan, member in members.items():
-        correlations, counts = oracle(member.raw_responses("test"), member.image_index("test"))
-        if counts["images_used"] == 0:
-            raise InputError(
-                f"scan {scan}: no image of the test tier has {MIN_ORACLE_REPEATS} valid repeats, which the oracle "
-                f"needs ({counts['images_left_out']} images have fewer)"
-            )
-        table = pd.DataFrame({"scan": scan, "unit_id": member.unit_id, "oracle": correlations})
-        tables.append(table.assign(**{name: member.data[name].values for name in POSITION}))
-    return pd.concat(tables, ignore_index=True)
 
 
 def rank_by_oracle(units: pd.DataFrame) -> pd.DataFrame:

@@ -38,8 +38,10 @@ def train_network(
 
     Raises InputError if no unit's responses vary in a validation tier, or the training diverged from the start.
     """
-    network = CorePlusReadout(config, {scan: tiers["train"].responses.shape[1] for scan, tiers in scans.items()})
-    mean_responses = {scan: tiers["train"].responses.mean(0).cpu() for scan, tiers in scans.items()}
+    n_units = {scan: tiers["train"].responses.shape[1] for scan, tiers in scans.items()}
+    channels = next(iter(scans.values()))["train"].all_images.shape[1]
+    network = CorePlusReadout(config, n_units, channels)
+    mean_responses = {scan: tiers["train"].mean_responses().cpu() for scan, tiers in scans.items()}
     network.initialize(mean_responses, torch.Generator().manual_seed(seed))
     network.to(device)
     order = torch.Generator().manual_seed(seed + 1)

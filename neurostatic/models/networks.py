@@ -26,9 +26,10 @@ class CorePlusReadout(nn.Module):
     Args:
         config: what it is built of.
         n_units: scan name -> number of units.
+        channels: of the images, 1 for gray.
     """
 
-    def __init__(self, config: Network, n_units: dict[str, int]):
+    def __init__(self, config: Network, n_units: dict[str, int], channels: int = 1):
         super().__init__()
         for scan in n_units:
             if hasattr(nn.ModuleDict(), scan):  # torch keeps modules and its own attributes in one space of names
@@ -45,6 +46,7 @@ class CorePlusReadout(nn.Module):
             gauss_sigma=config.gauss_sigma,
             gauss_bias=config.gauss_bias,
             nonlinear=config.core == "GaussianLaplace",
+            input_channels=channels,
         ).to(memory_format=torch.channels_last)  # a third faster on CPUs, and the layout that the readout wants
         self.readout = nn.ModuleDict(
             {
@@ -83,7 +85,7 @@ class CorePlusReadout(nn.Module):
         """Predicted responses, all quantities normalized.
 
         Args:
-            images: (image, 1, y, x).
+            images: (image, channel, y, x).
             scan: whose units.
             eye: (image, 2) or (1, 2) pupil center; None looks straight ahead (no shift).
             behavior: (image, 3) or (1, 3); None is gain one.
@@ -146,7 +148,8 @@ def load_network(path, device: str | torch.device = "cpu") -> TrainedNetwork:
         if content["format"] != FORMAT:
             raise InputError(f"{path}: model file of format {content['format']}, this version reads format {FORMAT}")
         n_units = {scan: len(ids) for scan, ids in content["unit_ids"].items()}
-        network = CorePlusReadout(Network(**content["network"]), n_units)
+        channels = content["weights"]["core.convolutions.0.weight"].shape[1]
+        network = CorePlusReadout(Network(**content["network"]), n_units, channels)
         network.load_state_dict(content["weights"])
     except InputError:
         raise
@@ -164,19 +167,31 @@ class Ensemble:
     Args:
         members: trained networks of one config on the same units.
         scan: the scan whose units answer.
+
+    Raises InputError for networks of color images or of luminance: images are made in gray levels.
     """
 
     def __init__(self, members: list[TrainedNetwork], scan: str):
+        image_units = members[0].normalization[scan].get("image_units", "px")
+        channels = members[0].network.core.convolutions[0].in_channels
+        if image_units != "px" or channels != 1:
+            raise InputError(
+                f"scan {scan}: its models see images of {channels} channel(s) in {image_units}; images are made for "
+                "models of gray levels only (1 channel, preprocessing.luminance: false)"
+            )
         self.networks = [member.network for member in members]
         self.scan = scan
         self.unit_ids = members[0].unit_ids[scan]
         self.image_mean_px = members[0].normalization[scan]["image_mean"]
         self.image_std_px = members[0].normalization[scan]["image_std"]
+        self.per_image = members[0].normalization[scan].get("per_image", False)
         self.device = next(self.networks[0].parameters()).device
 
     def respond(self, images: torch.Tensor, units: torch.Tensor | None = None) -> torch.Tensor:
         """Normalized images (image, y, x) -> responses (image, unit); or (image,), image i by unit units[i]."""
         eye = torch.zeros(1, 2, device=self.device)
+        if self.per_image:  # these networks were shown every image without its mean
+            images = images - images.mean((-2, -1), keepdim=True)
         return torch.stack([net(images[:, None], self.scan, eye, None, units) for net in self.networks]).mean(0)
 
     def respond_px(self, images_px, units=None, batch_size: int = 256):

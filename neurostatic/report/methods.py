@@ -60,7 +60,7 @@ def _recording(scan: ScanResult) -> str:
 
 
 def _modeling(dataset: DatasetResult) -> str:
-    units, selection = (dataset.configs["select_units"][name] for name in ("units", "selection"))
+    units, selection = (dataset.configs["select_units"][name] for name in ("data_config", "selection"))
     training = dataset.configs["train_model"]["training"]
     area, layer = (f"{what.replace('_', ' ')} {units[what]}" for what in ("brain_area", "layer"))
     area, layer = ALL_UNITS.get(area, area), ALL_UNITS.get(layer, layer)

@@ -14,7 +14,7 @@ from neurostatic.report.results import (
     StimulusResult,
     summarize_scan,
 )
-from neurostatic.store import PROVENANCE, InputError, read_arrays, read_provenance, read_table
+from neurostatic.store import PROVENANCE, InputError, load_arrays, open_arrays, read_provenance, read_table
 
 
 class ResultsFolder:
@@ -35,10 +35,10 @@ class ResultsFolder:
         self.sources[path] = read_provenance(path)
         return found
 
-    def arrays(self, name: str) -> xr.Dataset:
-        """A Zarr zip store."""
+    def arrays(self, name: str, but: tuple[str, ...] = ()) -> xr.Dataset:
+        """A Zarr zip store in memory, all but some variables."""
         path = f"{self.folder}/{name}"
-        found = read_arrays(path)
+        found = load_arrays(open_arrays(path), path, but)
         self.sources[path] = json.loads(found.attrs[PROVENANCE])
         return found
 
@@ -50,7 +50,7 @@ class ResultsFolder:
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: not a readable JSON file ({error})") from error
         self.sources[path] = verdict["provenance"]
-        return summarize_scan(verdict, self.arrays(f"datasets/{name}.zarr.zip"))
+        return summarize_scan(verdict, self.arrays(f"datasets/{name}.zarr.zip", but=("responses",)))
 
     def configs(self, *names: str) -> dict[str, dict]:
         """Rule -> the parameters it ran with, of files that were read."""

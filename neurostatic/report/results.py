@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 
 N_EXAMPLES = 8
-TIERS = ("train", "validation", "test", "final_test")
+TIERS = ("train", "validation", "test", "test_mei", "final_test")
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,15 @@ def summarize_scan(verdict: dict, data: xr.Dataset) -> ScanResult:
     """Counts of a data set and a few of its images, of each tier the first in the order of the store."""
     tier, image_index = data.tier.values, data.image_index.values
     trials = {name: int((tier == name).sum()) for name in TIERS if (tier == name).any()}
-    examples = {name: data.images.values[np.unique(image_index[tier == name])[:N_EXAMPLES]] for name in trials}
+    images = _gray_px(data.images)
+    examples = {name: images[np.unique(image_index[tier == name])[:N_EXAMPLES]] for name in trials}
     area, layer = (pd.Series(data[name].values, name=name) for name in ("brain_area", "layer"))
     return ScanResult(verdict, dict(data.attrs), trials, pd.crosstab(area, layer), examples)
+
+
+def _gray_px(images: xr.DataArray) -> np.ndarray:
+    """(image, y, x) gray levels to look at: channels averaged, the brightest luminance is white."""
+    if "channel" in images.dims:
+        images = images.mean("channel")
+    scale = 1.0 if images.attrs.get("units", "px") == "px" else 255 / images.values.max()
+    return images.values * scale

@@ -1,4 +1,4 @@
-"""Raw scan exports (of a lab, or of the virtual mouse) -> checked scans -> data sets."""
+"""Raw scan exports (of a lab, or of the virtual mouse) -> checked scans -> data sets -> oracle and ceilings."""
 
 
 rule simulate_scan:
@@ -67,3 +67,25 @@ rule build_dataset:
         "data set of {wildcards.scan}"
     script:
         "../scripts/build_dataset.py"
+
+
+rule measure_reliability:
+    input:
+        scan_stores,
+    output:
+        "results/reliability/{dataset}.csv",
+    log:
+        "results/logs/measure_reliability/{dataset}.log",
+    benchmark:
+        "results/benchmarks/measure_reliability/{dataset}.tsv"
+    conda:
+        "../../envs/neurostatic.yaml"
+    params:
+        scans=lambda wildcards: list(CONFIG.datasets[wildcards.dataset]),
+        data_config=asdict(CONFIG.data_config),
+        statistics={"seed": CONFIG.statistics.seed},
+        code=code("measure_reliability"),
+    message:
+        "oracle and ceilings of {wildcards.dataset}"
+    script:
+        "../scripts/measure_reliability.py"

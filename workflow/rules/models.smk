@@ -20,7 +20,7 @@ rule train_model:
         mem_mb=4000,
     params:
         scans=lambda wildcards: list(CONFIG.datasets[wildcards.dataset]),
-        units=asdict(CONFIG.units),
+        data_config=asdict(CONFIG.data_config),
         network=lambda wildcards: NETWORKS[wildcards.network],
         training=asdict(CONFIG.training) | {"seeds": None},
         code=code("train_model"),
@@ -32,7 +32,7 @@ rule train_model:
 
 rule select_units:
     input:
-        stores=scan_stores,
+        reliability="results/reliability/{dataset}.csv",
         scores=expand(
             "results/models/{{dataset}}/{network}/{seed}.csv",
             network=NETWORKS,
@@ -48,8 +48,7 @@ rule select_units:
     conda:
         "../../envs/neurostatic.yaml"
     params:
-        scans=lambda wildcards: list(CONFIG.datasets[wildcards.dataset]),
-        units=asdict(CONFIG.units),
+        data_config=asdict(CONFIG.data_config),
         cores={name: network["core"] for name, network in NETWORKS.items()},
         selection=asdict(CONFIG.selection),
         code=code("select_units"),

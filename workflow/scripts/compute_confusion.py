@@ -4,13 +4,14 @@ import pandas as pd
 from door import door, origin
 
 from neurostatic.closed_loop.confusion import scan_confusion
-from neurostatic.store import read_arrays, read_table, write_table
+from neurostatic.store import load_arrays, open_arrays, read_table, write_table
 
 with door(snakemake):
-    data = read_arrays(snakemake.input.store)
+    data = open_arrays(snakemake.input.store)
     manifest = read_table(snakemake.input.manifest).set_index(["image_class", "image_id"])
     matches = read_table(snakemake.input.matches)
     matches = matches[matches.scan == snakemake.wildcards.scan]
+    data = load_arrays(data.isel(unit=data.unit_id.isin(matches.unit_id.to_numpy()).values), snakemake.input.store)
     shown = pd.MultiIndex.from_arrays([data.image_class.values.astype(object), data.image_id.values])
     trials = manifest.reindex(shown)  # images that are not in the manifest have no owner
     ours = trials.owner_scan == snakemake.params.source

@@ -7,7 +7,7 @@ import pandas as pd
 from door import door, origin
 
 from neurostatic.closed_loop.matching import best_match, proximity_match
-from neurostatic.store import InputError, read_arrays, read_table, write_table
+from neurostatic.store import InputError, open_arrays, read_table, write_table
 
 with door(snakemake):
     columns = ("stack", "unit_id", "x_um", "y_um", "z_um")
@@ -25,7 +25,7 @@ with door(snakemake):
         snakemake.params.targets, snakemake.input.target_verdicts, snakemake.input.targets, strict=True
     ):
         target = coordinates(verdict)
-        target = target[target.unit_id.isin(read_arrays(store).unit_id.values)]  # soma units of the data set
+        target = target[target.unit_id.isin(open_arrays(store).unit_id.values)]  # soma units of the data set
         match = best_match(proximity_match(source, target))
         match.insert(0, "scan", scan)
         near = match.mean_distance_um <= snakemake.params.matching["max_distance_um"]

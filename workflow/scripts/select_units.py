@@ -4,8 +4,7 @@ import pandas as pd
 from door import door, origin
 
 from neurostatic.config import Selection
-from neurostatic.data.datasets import open_multi_dataset
-from neurostatic.fitting.selection import best_models, oracle_table, rank_by_oracle, select_units
+from neurostatic.fitting.selection import best_models, rank_by_oracle, select_units
 from neurostatic.store import read_table, write_table
 
 COLUMNS = [
@@ -22,15 +21,13 @@ COLUMNS = [
 ]
 
 with door(snakemake):
-    paths = dict(zip(snakemake.params.scans, snakemake.input.stores, strict=True))
-    members = open_multi_dataset(paths, snakemake.params.units["brain_area"], snakemake.params.units["layer"])
     scores = []
     for path in snakemake.input.scores:
         network, seed = path.removesuffix(".csv").split("/")[-2:]
         scores.append(read_table(path).assign(network=network, seed=int(seed)))
     scores = pd.concat(scores)
     best = best_models(scores, snakemake.params.cores)
-    units = oracle_table(members)
+    units = read_table(snakemake.input.reliability, ("scan", "unit_id", "oracle"))
     for column, core in (("cnn_corr", "GaussianLaplace"), ("lin_corr", "StackedLinearGaussianLaplace")):
         model = best[best.core == core].iloc[0]
         of_model = (scores.network == model.network) & (scores.seed == model.seed) & (scores.tier == "test")

@@ -4,8 +4,8 @@ import pandas as pd
 import torch
 from door import compute_device, door, origin
 
-from neurostatic.config import Network, Training
-from neurostatic.data.datasets import open_multi_dataset
+from neurostatic.config import DataConfig, Network, Training
+from neurostatic.data.datasets import data_hash, open_multi_dataset
 from neurostatic.fitting.evaluation import TierTensors, score_tiers
 from neurostatic.fitting.training import train_network
 from neurostatic.models.networks import save_network
@@ -15,14 +15,15 @@ device = compute_device(snakemake.threads)
 with door(snakemake, device):
     seed = int(snakemake.wildcards.seed)
     paths = dict(zip(snakemake.params.scans, snakemake.input, strict=True))
-    members = open_multi_dataset(paths, snakemake.params.units["brain_area"], snakemake.params.units["layer"])
+    data_config = DataConfig(**snakemake.params.data_config)
+    members = open_multi_dataset(paths, data_config)
     scans = {
         name: {tier: TierTensors.of(member, tier, torch.device(device)) for tier in ("train", "validation", "test")}
         for name, member in members.items()
     }
     training = Training(**snakemake.params.training)
     network, history = train_network(Network(**snakemake.params.network), training, scans, seed, torch.device(device))
-    made = origin(snakemake, seed, device)
+    made = origin(snakemake, seed, device) | {"data_hash": data_hash(data_config)}
     scores = score_tiers(network, scans, {name: member.unit_id for name, member in members.items()})
     write_table(scores, snakemake.output.scores, made)
     write_table(pd.DataFrame(history), snakemake.output.history, made)

@@ -1,29 +1,29 @@
-"""Data sets: built from a scan, normalized, and several taken as one (StaticMultiDataset, CorrectedAreaLayer)."""
+"""Data sets: built from a scan, normalized, and several taken as one (StaticMultiDataset, DataConfig)."""
 
-from neurostatic.data.datasets.building import (
-    BEHAVIOR,
-    EYE_AXES,
-    Signals,
-    assemble,
-    build_dataset,
-    unit_table,
-    valid_trials,
-)
-from neurostatic.data.datasets.multi import Member, StaticMultiDataset, open_multi_dataset
+from neurostatic.data.datasets.building import PUBLISHED, build_dataset, unit_table
+from neurostatic.data.datasets.hashing import data_hash
+from neurostatic.data.datasets.layout import assemble
+from neurostatic.data.datasets.multi import Member, StaticMultiDataset, open_multi_dataset, trials_of_type
 from neurostatic.data.datasets.normalization import Normalization, normalization, scaling_factors
+from neurostatic.data.datasets.repeats import measure_reliability
+from neurostatic.data.datasets.signals import BEHAVIOR, EYE_AXES, Signals, valid_trials
 
 __all__ = [
     "BEHAVIOR",
     "EYE_AXES",
+    "PUBLISHED",
     "Member",
     "Normalization",
     "Signals",
     "StaticMultiDataset",
     "assemble",
     "build_dataset",
+    "data_hash",
+    "measure_reliability",
     "normalization",
     "open_multi_dataset",
     "scaling_factors",
+    "trials_of_type",
     "unit_table",
     "valid_trials",
 ]

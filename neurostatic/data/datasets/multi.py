@@ -10,12 +10,20 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from neurostatic.config import DataConfig
 from neurostatic.data.anatomy import select_units
-from neurostatic.data.datasets.normalization import Normalization, normalization
-from neurostatic.data.frames import leaking_trials, picture_hashes
-from neurostatic.store import InputError, read_arrays, report_problems
+from neurostatic.data.datasets.normalization import DEFAULT, Normalization, normalization
+from neurostatic.data.frames import picture_hashes
+from neurostatic.data.reliability import permutation_p
+from neurostatic.data.tiers import leaking_trials
+from neurostatic.store import InputError, load_arrays, open_arrays, report_problems
 
-VARIABLES = ("images", "responses", "behavior", "pupil_center", "tier", "image_index", "unit_id", "brain_area", "layer")
+VARIABLES = (
+    "images", "responses", "behavior", "pupil_center", "tier", "image_index", "stimulus_type", "unit_id", "brain_area",
+    "layer",
+)  # fmt: skip
+RELIABILITY_SEED = 0
+IN_MEMORY_BYTES = 2**30  # responses of a scan above this stay in the file and are read batch by batch
 
 
 @dataclass(frozen=True)
@@ -39,10 +47,16 @@ class Member:
         """(unit,) ids of the chosen units."""
         return self.data.unit_id.values
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether responses are in memory, or in the store to be read when they are asked for."""
+        return self.data.responses.variable._in_memory
+
     @cached_property
     def images_normalized(self) -> np.ndarray:
-        """(image, 1, y, x) float32, once per image and not per trial: gather with `image_index`."""
-        return self.normalization.images(self.data.images.values)[:, None]
+        """(image, channel, y, x) float32, once per image and not per trial: gather with `image_index`."""
+        images = self.normalization.images(self.data.images.values)
+        return images if "channel" in self.data.images.dims else images[:, None]
 
     def trials(self, tier: str | None) -> np.ndarray:
         """(trial,) positions of the trials of a tier."""
@@ -54,7 +68,7 @@ class Member:
         return self.data.image_index.values[self.trials(tier)]
 
     def images(self, tier: str | None) -> np.ndarray:
-        """(trial, 1, y, x) normalized images, one per trial."""
+        """(trial, channel, y, x) normalized images, one per trial."""
         return self.images_normalized[self.image_index(tier)]
 
     def behavior(self, tier: str | None) -> np.ndarray:
@@ -71,7 +85,7 @@ class Member:
 
     def raw_responses(self, tier: str | None) -> np.ndarray:
         """(trial, unit) responses as recorded, for the oracle."""
-        return self.data.responses.values[self.trials(tier)]
+        return self.data.responses[self.trials(tier)].values
 
 
 class StaticMultiDataset(Mapping):
@@ -90,55 +104,105 @@ class StaticMultiDataset(Mapping):
         return len(self._members)
 
 
-def open_multi_dataset(
-    paths: Mapping[str, str | Path], brain_area: str, layer: str, exclude: tuple[str, ...] = ()
-) -> StaticMultiDataset:
-    """Read data sets and keep the wanted units of each (StaticMultiDataset, DataConfig.CorrectedAreaLayer).
+def open_multi_dataset(paths: Mapping[str, str | Path], config: DataConfig = DEFAULT) -> StaticMultiDataset:
+    """Open data sets, and keep the wanted units and trials of each (StaticMultiDataset, DataConfig).
 
-    Statistics come from the train trials of each scan, over all its units, before the choice of units. A picture
-    that is test (validation) in one scan is no train (validation) picture of another: such trials are left out,
-    with a warning.
+    Statistics come from all units of a scan, before the choice of units, and from the trials that `normalization`
+    names. A picture that is test (validation) in one scan is no train (validation) picture of another: such trials are
+    left out, with a warning, as is a scan without a wanted unit. Responses above 1 GB stay in the store and are read
+    when they are asked for.
 
     Args:
         paths: store of each scan; their order is the order of the members.
-        brain_area, layer: as in `select_units`.
-        exclude: fields that are not normalized (DataConfig.exclude).
 
-    Raises InputError that lists every store that cannot be read, has no such unit, or images of another size.
+    Raises InputError that lists every store that cannot be read or has images of another size, and if no scan is left.
     """
     problems: list[str] = []
     datasets: dict[str, xr.Dataset] = {}
     for name, path in paths.items():
         try:
-            dataset = read_arrays(path)
+            datasets[name] = _open(path)
         except InputError as error:
             problems.append(str(error))
-            continue
-        missing = [variable for variable in VARIABLES if variable not in dataset.variables]
-        if missing:
-            problems.append(f"{path}: not a data set, it lacks {', '.join(missing)}")
-        else:
-            datasets[name] = dataset
-    sizes = {name: (dataset.sizes["y"], dataset.sizes["x"]) for name, dataset in datasets.items()}
-    if len(set(sizes.values())) > 1:
-        problems.append(f"images differ in size (y, x): {sizes}; all scans need one size")
-    members = []
+    sizes = {name: {dim: dataset.sizes[dim] for dim in dataset.images.dims[1:]} for name, dataset in datasets.items()}
+    if any(size != next(iter(sizes.values())) for size in sizes.values()):
+        problems.append(f"images differ in size: {sizes}; all scans need one size")
+    members, empty = [], []
     for name, dataset in _without_leaks(datasets).items():
-        units = select_units(dataset.brain_area.values, dataset.layer.values, brain_area, layer)
-        if not len(units):
-            problems.append(
-                f"scan {name}: no unit in area '{brain_area}' and layer '{layer}'; "
-                f"areas: {_counts(dataset.brain_area)}; layers: {_counts(dataset.layer)}"
-            )
-            continue
         try:
-            factors = normalization(dataset, exclude=exclude)
+            normalizer = normalization(dataset, config)
+            trials = trials_of_type(dataset.stimulus_type.values, config.stimulus_type)
         except InputError as error:
             problems.append(f"scan {name}: {error}")
             continue
-        members.append(Member(name, dataset.isel(unit=units), factors.of_units(units)))
+        units = select_units(dataset.brain_area.values, dataset.layer.values, config.brain_area, config.layer)
+        if config.reliable_p < 1:
+            units = units[_reliable(dataset.isel(unit=units), config.reliable_p)]
+        if not len(units):
+            wanted = f"no unit in area '{config.brain_area}' and layer '{config.layer}'"
+            wanted += f" with p below {config.reliable_p}" if config.reliable_p < 1 else ""
+            empty.append(
+                f"scan {name}: {wanted}; areas: {_counts(dataset.brain_area)}; layers: {_counts(dataset.layer)}"
+            )
+            continue
+        if len(units) < dataset.sizes["unit"]:  # a choice of all would only slow down reading
+            dataset = dataset.isel(unit=units)
+        if len(trials) < dataset.sizes["trial"]:
+            dataset = dataset.isel(trial=trials)
+        members.append(Member(name, dataset, normalizer.of_units(units)))
+    if not members:
+        problems += empty
     report_problems("data set", problems)
+    for left_out in empty:
+        warnings.warn(f"left out: {left_out}", stacklevel=2)
     return StaticMultiDataset(members)
+
+
+def _open(path: str | Path) -> xr.Dataset:
+    """A data set in memory, but for responses above 1 GB.
+
+    Raises InputError if it is not one.
+    """
+    dataset = open_arrays(path)
+    missing = [variable for variable in VARIABLES if variable not in dataset.variables]
+    if missing:
+        raise InputError(f"{path}: not a data set, it lacks {', '.join(missing)}")
+    large = ("responses",) if dataset.responses.nbytes > IN_MEMORY_BYTES else ()
+    return load_arrays(dataset, path, but=large)
+
+
+def trials_of_type(stimulus_type: np.ndarray, wanted: str) -> np.ndarray:
+    """Trials of some stimulus types (DataConfig.stimulus_type).
+
+    Args:
+        stimulus_type: (trial,) text.
+        wanted: 'all', or types joined by '|'; '~a' stands for every type but a.
+
+    Returns:
+        (chosen,) positions of the trials, ascending.
+
+    Raises InputError if there is none.
+    """
+    chosen = np.zeros(len(stimulus_type), dtype=bool)
+    for name in wanted.split("|"):
+        if name == "all":
+            chosen[:] = True
+        else:
+            chosen |= stimulus_type != name[1:] if name.startswith("~") else stimulus_type == name
+    if not chosen.any():
+        shown = ", ".join(np.unique(stimulus_type))
+        raise InputError(f"data_config.stimulus_type: no trial is '{wanted}'; shown were {shown}")
+    return np.flatnonzero(chosen)
+
+
+def _reliable(dataset: xr.Dataset, p: float) -> np.ndarray:
+    """(unit,) units whose responses to repeated test images agree beyond chance (DataConfig.AreaLayerReliable).
+
+    Upstream took the p of BootstrapOracleTTest, whose samples are not independent; here it is that of a permutation.
+    """
+    test = np.flatnonzero(dataset.tier.values == "test")
+    found = permutation_p(dataset.responses[test].values, dataset.image_index.values[test], RELIABILITY_SEED)
+    return np.nan_to_num(found, nan=1.0) < p
 
 
 def _counts(labels: xr.DataArray) -> str:

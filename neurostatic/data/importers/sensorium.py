@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from neurostatic.data.datasets import Signals, assemble, valid_trials
-from neurostatic.data.frames import area_resize, leaking_trials
+from neurostatic.config import Preprocessing
+from neurostatic.data.datasets import PUBLISHED, Signals, assemble, valid_trials
+from neurostatic.data.frames import area_resize
 from neurostatic.data.importers.tree import Faults, Files, load, open_tree, tree_checksum
 from neurostatic.data.scans import file_checksum
+from neurostatic.data.tiers import leaking_trials
 from neurostatic.store import InputError, report_problems
 
 ROOT_MARK = "meta/trials/tiers.npy"
@@ -29,45 +31,45 @@ def is_sensorium(path: str | Path) -> bool:
     return path.is_file() and (path.suffix.lower() == ".zip" or zipfile.is_zipfile(path))
 
 
-def read_sensorium(path: str | Path, height: int = 36, width: int = 64) -> xr.Dataset:
+def read_sensorium(path: str | Path, options: Preprocessing = PUBLISHED) -> xr.Dataset:
     """Read a Sensorium 2022 tree as a data set of the same layout as `build_dataset`.
 
     Read are data/{images,responses,behavior,pupil_center}/{i}.npy, meta/trials/{tiers,trial_idx,frame_image_id,
     frame_image_class}.npy, condition_hash.npy if it is there, and meta/neurons/{unit_ids,area,layer,
-    cell_motor_coordinates}.npy. A zip file is not unpacked. Tiers are as in the tree; a picture of a higher tier
-    (train < validation < test) is dropped from the lower ones and counted. Positions in the field are not part of
-    the tree: field is 0 and px_*, um_height and um_width are NaN.
+    cell_motor_coordinates}.npy. A zip file is not unpacked, and responses are read when they are asked for. Tiers are
+    as in the tree; a picture of a higher tier (train < validation < test) is dropped from the lower ones and counted.
+    Positions in the field are not part of the tree: field is 0 and px_*, um_height and um_width are NaN.
+
+    Args:
+        options: of which the size and rounding of images and the dtype of responses have a meaning here.
 
     Raises InputError that lists every problem.
     """
     where = f"Sensorium tree {path}"
     problems: list[str] = []
+    if options.luminance:
+        problems.append("preprocessing.luminance needs a monitor calibration, which such a tree does not have")
     with open_tree(Path(path), ROOT_MARK) as files:
         trials = _read_trials(files, problems)
         units = _read_units(files, problems)
         if trials is None or units is None:
             report_problems(where, problems)
-        signals = _read_signals(files, len(trials), len(units), problems)
-        images, image_table = _read_images(files, trials, height, width, problems)
+        order = np.argsort(trials.trial_idx.to_numpy(), kind="stable")
+        unit_order = np.argsort(units.unit_id.to_numpy(), kind="stable")
+        signals = _read_signals(Path(path), files, order, unit_order, problems)
+        images, image_table = _read_images(files, trials, options, problems)
     report_problems(where, problems)
 
-    order = np.argsort(trials.trial_idx.to_numpy(), kind="stable")
-    unit_order = np.argsort(units.unit_id.to_numpy(), kind="stable")
-    signals = Signals(
-        signals.responses[np.ix_(order, unit_order)],
-        signals.behavior[order],
-        signals.pupil_center[order],
-        {},
-    )
     trials, units = trials.iloc[order].reset_index(drop=True), units.iloc[unit_order]
     leaking = leaking_trials(trials.tier.to_numpy(), image_table.picture.to_numpy()[trials.image_index.to_numpy()])
     kept, dropped = valid_trials(signals, leaking, where)
     dropped["dropped_leaking"] = dropped.pop("dropped_excluded")
     trials = trials.iloc[kept].reset_index(drop=True)
     shown, trials["image_index"] = np.unique(trials.image_index, return_inverse=True)
-    attributes = {"stim_type": "imagenet", "height_px": height, "width_px": width, "dropped_excluded": 0} | dropped
+    attributes = _scan_key(Path(path)) | {"stim_type": "imagenet", "dropped_excluded": 0} | dropped
+    attributes |= {name: getattr(options, name) for name in ("height_px", "width_px", "response_dtype")}
     return assemble(
-        trials, units, image_table.iloc[shown], images[shown], signals, kept, _scan_key(Path(path)) | attributes
+        trials, units, image_table.iloc[shown], images[shown], signals, kept, attributes, options.response_dtype
     )
 
 
@@ -165,11 +167,19 @@ def _read_units(files: Files, problems: list[str]) -> pd.DataFrame | None:
     return units
 
 
-def _read_signals(files: Files, n_trials: int, n_units: int, problems: list[str]) -> Signals:
+def _read_signals(path: Path, files: Files, order: np.ndarray, unit_order: np.ndarray, problems: list[str]) -> Signals:
+    """Check the files of every trial; behavior and pupil center are kept, responses are read again when needed.
+
+    Args:
+        order, unit_order: number of the file of each trial, and column of each unit, in the order that is wanted.
+    """
+    n_trials, n_units = len(order), len(unit_order)
     lengths = {"responses": n_units, "behavior": 3, "pupil_center": 2}
-    tables = {name: np.full((n_trials, length), np.nan) for name, length in lengths.items()}
+    tables = {name: np.full((n_trials, length), np.nan) for name, length in lengths.items() if name != "responses"}
+    has_responses = np.zeros(n_trials, dtype=bool)
+    low, high = np.full(n_units, np.nan), np.full(n_units, np.nan)
     faults = Faults()
-    for name, table in tables.items():
+    for name, length in lengths.items():
         for trial in range(n_trials):
             file = f"{trial}.npy"
             try:
@@ -177,19 +187,36 @@ def _read_signals(files: Files, n_trials: int, n_units: int, problems: list[str]
             except ValueError as error:
                 faults.add(name, file, str(error))
                 continue
-            if values.shape != (lengths[name],) or values.dtype.kind not in "iuf":
+            if values.shape != (length,) or values.dtype.kind not in "iuf":
                 faults.add(name, file, f"has shape {values.shape} and dtype {values.dtype}, "
-                           f"needed are {lengths[name]} numbers")  # fmt: skip
+                           f"needed are {length} numbers")  # fmt: skip
             elif np.isinf(values).any():
                 faults.add(name, file, "has an infinite value")
+            elif name == "responses":
+                has_responses[trial] = not np.isnan(values).any()
+                low, high = np.fmin(low, values), np.fmax(high, values)
             else:
-                table[trial] = values
+                tables[name][trial] = values
     problems += faults.lines()
-    return Signals(**tables, attributes={})
+
+    def read_responses(trials: np.ndarray) -> np.ndarray:
+        with open_tree(path, ROOT_MARK) as again:
+            rows = [load(again, f"data/responses/{order[trial]}.npy")[unit_order] for trial in trials]
+        return np.array(rows, dtype=np.float32).reshape(len(trials), n_units)
+
+    return Signals(
+        read_responses,
+        has_responses[order],
+        low[unit_order],
+        high[unit_order],
+        tables["behavior"][order],
+        tables["pupil_center"][order],
+        {},
+    )
 
 
 def _read_images(
-    files: Files, trials: pd.DataFrame, height: int, width: int, problems: list[str]
+    files: Files, trials: pd.DataFrame, options: Preprocessing, problems: list[str]
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """Each image once, at the resolution of the models; sets trials['image_index']."""
     faults = Faults()
@@ -218,10 +245,10 @@ def _read_images(
             continue
         hashes.append(digest)
         try:
-            images.append(area_resize(image[None], height, width)[0])
+            images.append(area_resize(image[None], options.height_px, options.width_px, rounded=options.round_px)[0])
         except InputError as error:
             faults.add("images", file, f"is too small: {error}")
-            images.append(np.zeros((height, width), np.float32))
+            images.append(np.zeros((options.height_px, options.width_px), np.float32))
     problems += faults.lines()
     trials["image_index"] = image_index
     table = pd.DataFrame(list(index), columns=["image_class", "image_id"]).assign(picture=hashes)

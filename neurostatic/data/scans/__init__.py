@@ -1,6 +1,7 @@
 """Raw scan exports: the contract, the reader that checks it, and the verdict (StaticScan, ExcludedTrial)."""
 
 from neurostatic.data.scans.contract import (
+    APERTURE,
     EXPORT_FILES,
     FLIPS,
     OPTIONAL_FILES,
@@ -11,9 +12,11 @@ from neurostatic.data.scans.contract import (
     Scan,
 )
 from neurostatic.data.scans.reading import read_scan
-from neurostatic.data.scans.verdict import file_checksum, scan_verdict
+from neurostatic.data.scans.survey import Survey, survey
+from neurostatic.data.scans.verdict import file_checksum, scan_counts, scan_verdict
 
 __all__ = [
+    "APERTURE",
     "EXPORT_FILES",
     "FLIPS",
     "OPTIONAL_FILES",
@@ -22,7 +25,10 @@ __all__ = [
     "STIM_TYPES",
     "TRACES_FORM",
     "Scan",
+    "Survey",
     "file_checksum",
     "read_scan",
+    "scan_counts",
     "scan_verdict",
+    "survey",
 ]

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 
 from neurostatic.data.responses import depth_count
-from neurostatic.data.scans.contract import FLIPS, SOMA, Scan
+from neurostatic.data.scans.contract import APERTURE, FLIPS, SOMA, Scan
+from neurostatic.data.scans.survey import Survey
 from neurostatic.data.scans.tables import show_rows
 
-BLOCK_ROWS = 256
+CHANNELS = (2, 3)  # of images in color
 CHECKS = (  # what a scan that was read has passed, for the verdict
     "every needed file is there and readable, in one form",
     "columns, types and ranges of every table",
@@ -96,8 +97,27 @@ def _areas(scan: Scan) -> list[str]:
 
 def _images(scan: Scan) -> list[str]:
     problems = _duplicates(scan.image_table, "images.csv", ["image_class", "image_id"])
+    if scan.image_table is not None:
+        given = [name for name in APERTURE if name in scan.image_table]
+        if given and len(given) < len(APERTURE):
+            problems.append(
+                f"images.csv: has the columns {', '.join(given)} of an aperture; "
+                f"all of {', '.join(APERTURE)} are needed"
+            )
+        elif given:
+            incomplete = scan.image_table[given].isna().sum(axis=1).between(1, len(given) - 1)
+            if incomplete.any():
+                problems.append(
+                    f"images.csv, columns {', '.join(given)}, {show_rows(scan.image_table.index[incomplete])}: an "
+                    "aperture has all of them, an image without one has none"
+                )
     if scan.images is not None and scan.image_table is not None:
         problems += _lengths("images.npy", len(scan.images), "images.csv", scan.image_table)
+    if scan.images is not None and scan.images.ndim == 4 and scan.images.shape[3] not in CHANNELS:
+        problems.append(
+            f"images.npy: has {scan.images.shape[3]} channels, allowed are 2 or 3 "
+            "(gray images have no channel dimension)"
+        )
     return problems
 
 
@@ -148,7 +168,7 @@ def _traces(scan: Scan) -> list[str]:
     if scan.traces is not None:
         if scan.units is not None:
             problems += _lengths("traces.npy", len(scan.traces), "units.csv", scan.units)
-        problems += _infinite("traces.npy", scan.traces)
+        problems += _infinite("traces.npy", scan.survey)
     if scan.fields is not None:
         problems += _volumes(scan, clocks)
     stim, behavior = clocks.get("frame_times_stim.npy"), clocks.get("frame_times_behavior.npy")
@@ -172,13 +192,10 @@ def _increasing(name: str, times: np.ndarray) -> list[str]:
     return []
 
 
-def _infinite(name: str, array: np.ndarray) -> list[str]:
-    for start in range(0, len(array), BLOCK_ROWS):
-        infinite = np.argwhere(np.isinf(array[start : start + BLOCK_ROWS]))
-        if len(infinite):
-            row, column = infinite[0]
-            return [f"{name}, entry ({start + row}, {column}) (from 0): is infinite, allowed is a number or NaN"]
-    return []
+def _infinite(name: str, found: Survey) -> list[str]:
+    if found.infinite is None:
+        return []
+    return [f"{name}, entry {found.infinite} (from 0): is infinite, allowed is a number or NaN"]
 
 
 def _volumes(scan: Scan, clocks: dict[str, np.ndarray]) -> list[str]:
@@ -264,20 +281,20 @@ def _responses(scan: Scan) -> list[str]:
     problems = []
     trials, responses = scan.trials, scan.responses
     if responses is not None:
-        problems += _infinite("responses.npy", responses)
+        problems += _infinite("responses.npy", scan.survey)
         if scan.units is not None and responses.shape[1] != scan.units.attrs["n_rows"]:
             problems.append(
                 f"responses.npy: holds {responses.shape[1]} units, but units.csv has {scan.units.attrs['n_rows']} rows"
             )
         if trials is not None:
             problems += _lengths("responses.npy", len(responses), "trials.csv", trials)
-        missing = np.isnan(responses)
-        partly = np.argwhere(missing & ~missing.all(1, keepdims=True))
+        n_missing = scan.survey.n_missing
+        partly = np.flatnonzero((n_missing > 0) & (n_missing < responses.shape[1]))
         if len(partly):
-            trial, unit = partly[0]
+            unit = int(np.flatnonzero(np.isnan(responses[partly[0]]))[0])
             problems.append(
-                f"responses.npy, entry ({trial}, {unit}) (from 0): found NaN in {len(partly)} entries; allowed is a "
-                "trial that is NaN for every unit (it is dropped)"
+                f"responses.npy, entry ({partly[0]}, {unit}) (from 0): found NaN in {n_missing[partly].sum()} entries; "
+                "allowed is a trial that is NaN for every unit (it is dropped)"
             )
     if scan.behavior is not None and trials is not None:
         problems += _lengths("behavior.csv", scan.behavior.attrs["n_rows"], "trials.csv", trials)

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from neurostatic.data.scans.survey import Survey
+
 COMMON_FILES = ("scan.yaml", "units.csv", "fields.csv", "trials.csv", "images.npy", "images.csv")
 TRACES_ONLY = ("traces.npy", "frame_times_stim.npy", "frame_times_behavior.npy", "eye.csv", "treadmill.csv")
 RESPONSES_ONLY = ("responses.npy", "behavior.csv")
@@ -15,7 +17,14 @@ OPTIONAL_FILES = ("area_masks.npz", "stack_coordinates.csv", "monitor_calibratio
 EXPORT_FILES = COMMON_FILES + TRACES_ONLY + RESPONSES_ONLY + OPTIONAL_FILES
 
 STIM_TYPES = ("imagenet", "mei", "gabor", "natural", "noise")
-STIMULUS_TYPES = ("stimulus.Frame", "stimulus.MonetFrame", "stimulus.TrippyFrame")
+STIMULUS_TYPES = (
+    "stimulus.Frame",
+    "stimulus.MonetFrame",
+    "stimulus.TrippyFrame",
+    "stimulus.ColorFrameProjector",
+    "stimulus.Frame2",
+)
+IMAGE_DIMS = (("image", "y", "x"), ("image", "y", "x", "channel"))
 SOMA = "soma"
 MASK_TYPES = (SOMA, "axon", "dendrite", "neuropil", "artifact", "unknown")
 FLIPS = ["flip_blank_s", "flip_onset_s", "flip_end_s"]
@@ -72,7 +81,17 @@ TRIALS = {
     "exclusion_comment": Column("text", empty=True),
 }
 TRIALS_TRACES = TRIALS | {name: Column("float", empty=True) for name in FLIPS}
-IMAGES = {"image_class": Column("text"), "image_id": Column("int", low=0)}
+IMAGES = {
+    "image_class": Column("text"),
+    "image_id": Column("int", low=0),
+    # stimulus.Frame2: a soft round window, in units of the image's width, on a gray background; empty: none
+    "aperture_r": Column("float", empty=True, low=0, needed=False),
+    "aperture_transition": Column("float", empty=True, low=0, needed=False),
+    "aperture_x": Column("float", empty=True, needed=False),
+    "aperture_y": Column("float", empty=True, needed=False),
+    "background_px": Column("float", empty=True, low=0, high=255, needed=False),
+}
+APERTURE = tuple(IMAGES)[2:]
 EYE = {
     "time_s": Column("float", empty=True),
     "radius_px": Column("float", empty=True, low=0),
@@ -117,8 +136,8 @@ class Scan:
         units: all units, with the columns UNITS; brain_area and layer only where the file has them.
         fields: imaging fields, with the columns FIELDS.
         trials: all trials, excluded ones too (ExcludedTrial), with the columns TRIALS and, in the traces form, FLIPS.
-        images: (image, y, x) uint8 px.
-        image_table: image_class and image_id of each image.
+        images: (image, y, x) or, in color, (image, y, x, channel) uint8 px.
+        image_table: image_class and image_id of each image, and where the file has them the columns APERTURE.
         area_labels: per field (px_height, px_width) label map or None; 0 = no area, k = k-th of `area_names`.
         area_names: names of the labels.
         traces: (unit, volume) deconvolved; None in the responses form, as the next four.
@@ -129,6 +148,7 @@ class Scan:
         behavior: pupil_radius, dpupil, treadmill, pupil_x, pupil_y.
         stack_coordinates: stack, unit_id, x_um, y_um, z_um, or None.
         monitor_calibration: timestamp, pixel_value, luminance_cd_m2, or None.
+        survey: of `traces` or `responses`.
     """
 
     name: str
@@ -151,6 +171,7 @@ class Scan:
     behavior: pd.DataFrame | None
     stack_coordinates: pd.DataFrame | None
     monitor_calibration: pd.DataFrame | None
+    survey: Survey | None
 
     def delay_s(self) -> np.ndarray:
         """(unit,) delay of each unit after the start of the volume, in s."""

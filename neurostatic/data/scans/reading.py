@@ -10,6 +10,7 @@ import yaml
 from neurostatic.data.scans import contract
 from neurostatic.data.scans.checks import find_problems
 from neurostatic.data.scans.contract import Scan
+from neurostatic.data.scans.survey import survey
 from neurostatic.data.scans.tables import read_array, read_columns
 from neurostatic.store import InputError, report_problems
 
@@ -36,11 +37,14 @@ def read_scan(folder: str | Path) -> Scan:
         return read_columns(folder / name, columns, problems)
 
     def array(name, dims, kind="float"):
-        return read_array(folder / name, dims, kind, problems)
+        return read_array(folder / name, [dims], kind, problems)
 
     units = table("units.csv", contract.UNITS)
     fields = table("fields.csv", contract.FIELDS)
     area_labels, area_names = _read_area_masks(folder / "area_masks.npz", fields, problems)
+    traces = array("traces.npy", ("unit", "volume")) if traces_form else None
+    responses = None if traces_form else array("responses.npy", ("trial", "unit"))
+    recorded, unit_axis = (traces, 0) if traces_form else (responses, 1)
     scan = Scan(
         name=folder.resolve().name,
         folder=folder,
@@ -49,19 +53,20 @@ def read_scan(folder: str | Path) -> Scan:
         units=units,
         fields=fields,
         trials=table("trials.csv", contract.TRIALS_TRACES if traces_form else contract.TRIALS),
-        images=array("images.npy", ("image", "y", "x"), "uint8"),
+        images=read_array(folder / "images.npy", contract.IMAGE_DIMS, "uint8", problems),
         image_table=table("images.csv", contract.IMAGES),
         area_labels=area_labels,
         area_names=area_names,
-        traces=array("traces.npy", ("unit", "volume")) if traces_form else None,
+        traces=traces,
         frame_times_stim=array("frame_times_stim.npy", ("slice",)) if traces_form else None,
         frame_times_behavior=array("frame_times_behavior.npy", ("slice",)) if traces_form else None,
         eye=table("eye.csv", contract.EYE) if traces_form else None,
         treadmill=table("treadmill.csv", contract.TREADMILL) if traces_form else None,
-        responses=None if traces_form else array("responses.npy", ("trial", "unit")),
+        responses=responses,
         behavior=None if traces_form else table("behavior.csv", contract.BEHAVIOR),
         stack_coordinates=table("stack_coordinates.csv", contract.STACK_COORDINATES),
         monitor_calibration=table("monitor_calibration.csv", contract.MONITOR_CALIBRATION),
+        survey=None if recorded is None else survey(recorded, unit_axis),
     )
     problems += find_problems(scan)
     report_problems(f"scan export {folder}", problems)

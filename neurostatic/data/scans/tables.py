@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +42,11 @@ def read_columns(path: Path, columns: dict[str, Column], problems: list[str]) ->
     wanted = {name: column for name, column in columns.items() if column.needed or name in text.columns}
     missing = [name for name in wanted if name not in text.columns]
     problems += [f"{path.name}: column '{name}' is missing" for name in missing]
-    if missing:
-        return None
     table = pd.DataFrame(index=text.index)
     good = np.ones(len(text), dtype=bool)
     for name, column in wanted.items():
+        if name in missing:  # the others are looked at all the same
+            continue
         values = text[name].str.strip()
         table[name], faults = _convert(values, column)
         for fault, allowed in faults:
@@ -58,7 +59,7 @@ def read_columns(path: Path, columns: dict[str, Column], problems: list[str]) ->
     if not len(table):
         problems.append(f"{path.name}: has no rows, at least one is needed")
         return None
-    if not good.any():
+    if missing or not good.any():
         return None
     return table[good].astype({name: "int64" for name, column in wanted.items() if column.kind == "int"})
 
@@ -114,11 +115,11 @@ def show_rows(lines) -> str:
     return f"row{'s' if len(lines) > 1 else ''} {shown}{more}"
 
 
-def read_array(path: Path, dims: tuple[str, ...], kind: str, problems: list[str]) -> np.ndarray | None:
+def read_array(path: Path, layouts: Sequence[tuple[str, ...]], kind: str, problems: list[str]) -> np.ndarray | None:
     """Memory-map an .npy file.
 
     Args:
-        dims: names of the dimensions it should have.
+        layouts: names of the dimensions it should have, one tuple for each number of dimensions that is allowed.
         kind: 'uint8' or 'float' (32 or 64 bit).
         problems: gets a line if the file is not such an array.
 
@@ -139,7 +140,8 @@ def read_array(path: Path, dims: tuple[str, ...], kind: str, problems: list[str]
     if str(array.dtype.newbyteorder("=")) not in wanted.split(" or "):
         problems.append(f"{path.name}: dtype is {array.dtype}, allowed is {wanted}")
         return None
-    if array.ndim != len(dims) or 0 in array.shape:
-        problems.append(f"{path.name}: shape is {array.shape}, needed is ({', '.join(dims)}) without zeros")
+    if array.ndim not in map(len, layouts) or 0 in array.shape:
+        needed = " or ".join(f"({', '.join(dims)})" for dims in layouts)
+        problems.append(f"{path.name}: shape is {array.shape}, needed is {needed} without zeros")
         return None
     return array

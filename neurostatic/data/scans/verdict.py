@@ -12,12 +12,25 @@ from neurostatic.data.scans.contract import EXPORT_FILES, SOMA, Scan
 
 def scan_verdict(scan: Scan) -> dict:
     """Counts of a scan, the checks it passed and the SHA-256 of each of its files, as plain values."""
+    return {
+        "scan": scan.name,
+        "form": scan.form,
+        "info": dict(scan.info),
+        "counts": scan_counts(scan),
+        "checks_passed": list(CHECKS),
+        "files": {name: file_checksum(scan.folder / name) for name in EXPORT_FILES if (scan.folder / name).is_file()},
+    }
+
+
+def scan_counts(scan: Scan) -> dict[str, int]:
+    """How many trials, units, images and so on a scan has."""
     repeats = scan.trials.loc[~scan.trials.excluded].groupby(["image_class", "image_id"]).size()
     counts = {
         "trials": len(scan.trials),
         "excluded": int(scan.trials.excluded.sum()),
         "units": len(scan.units),
         "soma": int((scan.units.mask_type == SOMA).sum()),
+        "silent_units": int(scan.survey.silent.sum()),
         "fields": len(scan.fields),
         "depths": depth_count(scan.fields.z_um),
         "images": len(scan.image_table),
@@ -30,14 +43,7 @@ def scan_verdict(scan: Scan) -> dict:
         counts["volumes"] = int(scan.traces.shape[1])
         counts["eye_samples_not_tracked"] = int(scan.eye.radius_px.isna().sum())
         counts["trials_with_dropped_flips"] = int(_dropped_flips(scan).sum())
-    return {
-        "scan": scan.name,
-        "form": scan.form,
-        "info": dict(scan.info),
-        "counts": counts,
-        "checks_passed": list(CHECKS),
-        "files": {name: file_checksum(scan.folder / name) for name in EXPORT_FILES if (scan.folder / name).is_file()},
-    }
+    return counts
 
 
 def file_checksum(path: Path) -> str:

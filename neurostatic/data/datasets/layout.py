@@ -1,0 +1,98 @@
+"""The layout of a data set: its variables, their dimensions, coordinates and units."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from neurostatic.data.datasets.signals import BEHAVIOR, EYE_AXES, Signals
+from neurostatic.store import InputError, rows_on_demand
+
+TRIAL_COORDINATES = ("trial_idx", "tier", "image_class", "image_id", "condition_hash", "stimulus_type", "image_index")
+UNIT_COORDINATES = (
+    "unit_id", "brain_area", "layer", "field", "um_x", "um_y", "um_z", "px_x", "px_y",
+    "px_height", "px_width", "um_height", "um_width",
+)  # fmt: skip
+IMAGE_DIMS = {3: ("image", "y", "x"), 4: ("image", "channel", "y", "x")}
+UNITS = {
+    "images": "px",
+    "responses": "a.u.",
+    "behavior": "px, px/s, cm/s",
+    "pupil_center": "px of the eye video",
+    **dict.fromkeys(("um_x", "um_y", "um_z", "um_height", "um_width"), "um"),
+    **dict.fromkeys(("px_x", "px_y", "px_height", "px_width"), "px of the field"),
+}
+# float16 has 11 significant bits from 6e-5 to 65504, and steps of 6e-8 below.
+HALF_LARGEST, HALF_SMALLEST = 65504.0, 6.1e-5
+HALF_RANGE = 100  # largest value of a unit over the smallest that must still have all its bits
+
+
+def assemble(
+    trials: pd.DataFrame,
+    units: pd.DataFrame,
+    image_table: pd.DataFrame,
+    images: np.ndarray,
+    signals: Signals,
+    kept: np.ndarray,
+    attributes: dict,
+    response_dtype: str = "float32",
+    image_units: str = "px",
+) -> xr.Dataset:
+    """Put valid trials together as one data set; responses are read or computed when they are asked for.
+
+    Args:
+        trials: the valid trials with the columns TRIAL_COORDINATES.
+        units: with the columns UNIT_COORDINATES.
+        image_table: image_class and image_id of each image.
+        images: (image, y, x) or (image, channel, y, x).
+        signals: of all trials, of which `kept` are the valid ones.
+        response_dtype: 'float32' or 'float16'.
+
+    Raises InputError if float16 would lose what was recorded of a unit.
+    """
+    if response_dtype == "float16":
+        _check_half(signals, units.unit_id.to_numpy())
+    coordinates = {name: ("trial", _column(trials[name])) for name in TRIAL_COORDINATES}
+    coordinates |= {name: ("unit", _column(units[name])) for name in UNIT_COORDINATES}
+    responses = rows_on_demand(
+        ("trial", "unit"),
+        (len(kept), len(units)),
+        response_dtype,
+        lambda rows: signals.read_responses(kept[rows]).astype(response_dtype),
+    )
+    dataset = xr.Dataset(
+        {
+            "images": (IMAGE_DIMS[images.ndim], images),
+            "responses": responses,
+            "behavior": (("trial", "behavior_channel"), signals.behavior[kept].astype(np.float32)),
+            "pupil_center": (("trial", "eye_axis"), signals.pupil_center[kept].astype(np.float32)),
+        },
+        coordinates
+        | {
+            "dead": ("unit", ~(signals.high > signals.low)),
+            "images_class": ("image", _column(image_table.image_class)),
+            "images_id": ("image", _column(image_table.image_id)),
+            "behavior_channel": list(BEHAVIOR),
+            "eye_axis": list(EYE_AXES),
+        },
+        attributes,
+    )
+    for name, unit in (UNITS | {"images": image_units}).items():
+        dataset[name].attrs["units"] = unit
+    return dataset
+
+
+def _column(values: pd.Series) -> np.ndarray:
+    """A column as numbers or as fixed-width text."""
+    return values.to_numpy() if values.dtype.kind in "iufb" else np.array(values.tolist(), dtype=str)
+
+
+def _check_half(signals: Signals, unit_ids: np.ndarray) -> None:
+    """Is what was recorded of every unit within the range of float16?"""
+    largest = np.fmax(np.abs(signals.low), np.abs(signals.high))
+    lost = (largest > HALF_LARGEST) | ((largest > 0) & (largest < HALF_RANGE * HALF_SMALLEST))
+    if lost.any():
+        raise InputError(
+            f"preprocessing.response_dtype: float16 does not hold the responses of {lost.sum()} units, the first is "
+            f"unit {unit_ids[lost][0]} with values up to {largest[lost][0]:g}; allowed are largest values from "
+            f"{HALF_RANGE * HALF_SMALLEST:g} to {HALF_LARGEST:g}, or float32"
+        )

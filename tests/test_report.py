@@ -89,6 +89,15 @@ def write_models(folder: Path, rng: np.random.Generator) -> None:
             "hu_rank": pd.array([*range(N_SELECTED), *[pd.NA] * (N_UNITS - N_SELECTED)], dtype="Int64"),
         }
     )
+    reliability = selection[["scan", "unit_id", "oracle"]].assign(
+        oracle_spearman=0.2,
+        cc_max=0.8,
+        explainable=rng.uniform(0.01, 0.3, N_UNITS),
+        p_repeat=np.linspace(0, 0.1, N_UNITS),
+        n_images=20,
+        n_trials=130,
+    )
+    write_table(reliability, folder / "reliability/mouse.csv", made("measure_reliability"))
     origin = made("select_units", data_config=asdict(DataConfig()), selection=asdict(Selection()))
     write_table(selection, folder / "selection/mouse.csv", origin)
     write_table(best, folder / "selection/mouse_models.csv", origin)
@@ -270,6 +279,8 @@ def test_numbers_are_those_of_the_tables(tree, page):
     diagonal = pd.read_csv(tree / "closed_loop/loop1/diagonal.csv")
     recovery = pd.read_csv(tree / "truth/recovery.csv")
     assert f"oracle median {selection.oracle.median():.3f} (n = {N_UNITS} units)" in words
+    explainable = pd.read_csv(tree / "reliability/mouse.csv").explainable
+    assert f"day1 {N_UNITS} 20 x 6.5 {selection.oracle.median():.3f} 0.200 {explainable.median():.3f} 0.800 2" in words
     mean = ceiling.noiseless_correlation.mean()
     assert f"noiseless rate predicts single trials with a mean correlation of {mean:.3f} (n = {N_UNITS} units)" in words
     assert f"mean correlation of {selection.cnn_corr.mean():.3f}" in words

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from neurostatic.report.style import DPI, GRAY, GREEN, LIGHT, finite, name_axes, panels, tile
+from neurostatic.report.style import DPI, GRAY, GREEN, LIGHT, SKY, finite, name_axes, panels, tile
 
 
 def examples_figure(examples: dict[str, np.ndarray]) -> Figure:
@@ -22,9 +22,12 @@ def examples_figure(examples: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def oracle_figure(oracle: np.ndarray, noiseless: np.ndarray | None) -> Figure:
-    """Histogram of the oracle correlations; below it, on the same axis, how the noiseless rate does."""
-    shown = [(finite(oracle), "oracle", "median", np.median, GRAY)]
+def oracle_figure(oracle: np.ndarray, ceiling: np.ndarray, noiseless: np.ndarray | None) -> Figure:
+    """Histograms of the oracle, of the estimated ceiling of single trials and, where known, of the noiseless rate's."""
+    shown = [
+        (finite(oracle), "oracle", "median", np.median, GRAY),
+        (finite(ceiling), "ceiling estimated from repeats", "mean", np.mean, SKY),
+    ]
     if noiseless is not None:
         shown.append((finite(noiseless), "noiseless rate against single trials", "mean", np.mean, GREEN))
     everything = np.concatenate([values for values, *_ in shown] + [[0.0, 0.5]])

@@ -112,6 +112,7 @@ def _dataset(
     of_networks = {network: results.configs(f"models/{name}/{network}/{seeds[0]}.csv") for network in networks}
     found = DatasetResult(
         scans=scans,
+        reliability=results.table(f"reliability/{name}.csv"),
         selection=results.table(selection),
         best=results.table(f"selection/{name}_models.csv"),
         scores=scores,

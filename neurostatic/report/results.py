@@ -56,6 +56,7 @@ class DatasetResult:
 
     Attributes:
         scans: names.
+        reliability: oracle and ceilings of all modeled units.
         selection: table of all modeled units; best: the best model of each core.
         scores, history: of every model, with columns network and seed.
         networks: network -> its parameters, `core` among them.
@@ -65,6 +66,7 @@ class DatasetResult:
     """
 
     scans: list[str]
+    reliability: pd.DataFrame
     selection: pd.DataFrame
     best: pd.DataFrame
     scores: pd.DataFrame

@@ -21,6 +21,7 @@ from neurostatic.report.results import TIERS, DatasetResult, Results, ScanResult
 from neurostatic.report.sections_closed_loop import loop_in_short
 from neurostatic.report.style import finite
 
+REPEATING_P = 0.01
 DROPPED = {
     "excluded": "marked as excluded",
     "flips": "outside the recording, or a flip missing",
@@ -157,16 +158,47 @@ def oracle_section(results: Results) -> str:
         parts.append(paragraph(sentence(words)))
         caption = (
             "Oracle: correlation of single responses to a repeated image with the mean of its other repeats, over all "
-            "trials of images shown at least 5 times; modeled units. It measures how reliable a unit is: 0 is noise."
+            "trials of images shown at least 5 times; modeled units. It measures how reliable a unit is: 0 is noise. "
+            "Ceiling: what a model of the noiseless response to the image would reach on single trials, sqrt of the "
+            "fraction of explainable variance; units without signal power have none."
         )
         if noiseless is not None:
             parts.append(paragraph(sentence(f"{noiseless_in_words(noiseless)}: the ceiling of any model")))
             caption += (
-                " Below: correlation of each unit's noiseless rate, known for the virtual mouse, with all its single "
+                " Last: correlation of each unit's noiseless rate, known for the virtual mouse, with all its single "
                 "trials (all units; the true effects of pupil, running and gaze are part of the rate). No model of the "
                 "single trials can do better on average."
             )
-        parts.append(figure(oracle_figure(dataset.selection.oracle.to_numpy(), noiseless), "Reliability.", caption))
+        units = dataset.reliability
+        drawn = oracle_figure(units.oracle.to_numpy(), np.sqrt(units.explainable.to_numpy()), noiseless)
+        parts.append(figure(drawn, "Reliability.", caption))
+        parts.append(_reliability_table(dataset.reliability))
     if results.ceiling is None:
         parts.append(paragraph("The ceiling is left out: the noiseless rates of these scans are not known."))
     return section("oracle", "Oracle", *parts)
+
+
+def _reliability_table(units: pd.DataFrame) -> str:
+    """Medians over units of the oracle and of the ceilings, scan by scan."""
+    columns = {
+        "oracle": "oracle",
+        "oracle_spearman": "oracle of ranks",
+        "explainable": "explainable fraction",
+        "cc_max": "CC max",
+    }
+    rows = [
+        [
+            scan,
+            len(of_scan),
+            f"{of_scan.n_images.iloc[0]} x {of_scan.n_trials.iloc[0] / of_scan.n_images.iloc[0]:.1f}",
+            *[number(np.median(finite(of_scan[name]))) for name in columns],
+            int((of_scan.p_repeat < REPEATING_P).sum()),
+        ]
+        for scan, of_scan in units.groupby("scan", sort=False)
+    ]
+    caption = (
+        "Medians over units. CC max: what a perfect model would reach on the mean over repeats (Schoppe et al. 2016). "
+        f"Repeating: units whose oracle exceeds that of shuffled trials, p < {REPEATING_P:g} (permutation test)."
+    )
+    header = ["scan", "units", "images x repeats", *columns.values(), "repeating"]
+    return table(header, rows, "Oracle and ceilings.", caption)

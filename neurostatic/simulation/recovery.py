@@ -40,14 +40,15 @@ def single_trial_ceiling(
         responses: (trial, unit) of the data set; trial_idx: (trial,); unit_ids: (unit,).
 
     Returns:
-        unit_id, kind, noiseless_correlation: no model predicts single trials better; 'no cell' and NaN for a unit
-        that is no cell.
+        unit_id, kind, noiseless_correlation: no model predicts single trials better; ceiling: the same, expected of the
+        events of one presentation (`truth.ceiling`). 'no cell' and NaN for a unit that is no cell.
     """
     truth, is_cell = _rows(truth, unit_ids)
     trials = pd.Index(truth.trial_idx.values).get_indexer(trial_idx)
     ceiling = np.where(is_cell, pearson(truth.rate.values[trials], responses), np.nan)
     kind = np.where(is_cell, truth.kind.values, NO_CELL)
-    return pd.DataFrame({"unit_id": unit_ids, "kind": kind, "noiseless_correlation": ceiling})
+    expected = np.where(is_cell, truth.ceiling.values, np.nan)
+    return pd.DataFrame({"unit_id": unit_ids, "kind": kind, "noiseless_correlation": ceiling, "ceiling": expected})
 
 
 def matches_correct(source: xr.Dataset, target: xr.Dataset, matches: pd.DataFrame) -> np.ndarray:

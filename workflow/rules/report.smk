@@ -38,6 +38,7 @@ rule write_report:
     input:
         verdicts=expand("results/scans/{scan}.json", scan=CONFIG.scans),
         stores=expand("results/datasets/{scan}.zarr.zip", scan=CONFIG.scans),
+        reliability=expand("results/reliability/{dataset}.csv", dataset=CONFIG.datasets),
         selection=expand("results/selection/{dataset}{table}.csv", dataset=CONFIG.datasets, table=["", "_models"]),
         scores=[
             f"results/models/{dataset}/{network}/{seed}{table}.csv"

@@ -6,13 +6,15 @@ import numpy as np
 
 from neurostatic.store import BLOCK_BYTES, release_pages
 
+LARGEST = np.float32(1e30)  # of a measured value: data sets are float32, and so are sums and slopes of such values
+
 
 @dataclass(frozen=True)
 class Survey:
     """What was found in an array of rows.
 
     Attributes:
-        infinite: (row, column) of the first infinite entry, None without one.
+        infinite: (row, column) of the first entry that is infinite or beyond LARGEST, None without one.
         n_missing: (row,) number of NaN.
         low, high: (unit,) least and largest value, NaN where all are NaN.
     """
@@ -43,10 +45,9 @@ def survey(array: np.ndarray, unit_axis: int) -> Survey:
     for start in range(0, n_rows, step):
         rows = slice(start, start + step)
         block = np.asarray(array[rows])
-        finite = np.isfinite(block.min()) and np.isfinite(block.max())  # a NaN comes through
-        if not finite:
+        if not (-LARGEST <= block.min() and block.max() <= LARGEST):  # a NaN comes through
             n_missing[rows] = np.isnan(block).sum(1)
-            found = np.argwhere(np.isinf(block)) if infinite is None else ()
+            found = np.argwhere(np.abs(block) > LARGEST) if infinite is None else ()
             if len(found):
                 infinite = (start + int(found[0][0]), int(found[0][1]))
         least, largest = np.fmin.reduce(block, 1 - unit_axis), np.fmax.reduce(block, 1 - unit_axis)

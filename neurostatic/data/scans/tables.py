@@ -1,19 +1,25 @@
 """Tables and arrays of an export, read with a problem noted for everything that is not as it should be."""
 
+import csv
+import datetime
 import io
-import warnings
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from neurostatic.data.scans.contract import Column
+from neurostatic.data.scans.survey import LARGEST
 
-HEADER_LINES = 1
 SHOWN_ROWS = 3
+SHOWN_NAMES = 15
 LARGEST_INT = 2**53  # beyond, a float does not hold every whole number
 TRUE, FALSE = ("true", "1"), ("false", "0")
+TIME_WORDS = "ISO 8601 such as 2019-03-11T14:00:00"
+QUOTE = reprlib.Repr()
+QUOTE.maxstring = QUOTE.maxother = 60  # letters of a value in a message
 
 
 def read_columns(path: Path, columns: dict[str, Column], problems: list[str]) -> pd.DataFrame | None:
@@ -24,78 +30,127 @@ def read_columns(path: Path, columns: dict[str, Column], problems: list[str]) ->
         problems: gets one line for each missing column and each column with wrong values.
 
     Returns:
-        The rows without a problem; the index is the line in the file, and `attrs['n_rows']` counts all rows. None
-        if the file is not there, cannot be read, lacks a column, or has no such row.
+        All rows of the right width, so that more can be found out of the table: NaN, None or False stand for what is
+        wrong or missing. The index is the line in the file, and `attrs['n_rows']` counts all rows. None if the file is
+        not there, cannot be read, names no column, or has no such row.
     """
-    if not path.is_file():
+    rows = _read_rows(path, problems) if path.is_file() else None
+    if rows is None:
         return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            content = path.read_text(encoding="utf-8-sig")
-            text = pd.read_csv(io.StringIO(content), dtype=str, keep_default_na=False, index_col=False)
-    except (ValueError, OSError, pd.errors.ParserWarning) as error:
-        problems.append(f"{path.name}: not a readable CSV table ({' '.join(str(error).split())})")
+    header_line = next(iter(rows))
+    names = [name.strip() for name in rows.pop(header_line)]
+    wanted = {name: column for name, column in columns.items() if column.needed or name in names}
+    if not any(name in names for name in wanted):
+        hint = " (columns are separated by commas)" if len(names) == 1 else ""
+        problems.append(
+            f"{path.name}, row {header_line}: names none of the columns {', '.join(wanted)}; found {_listed(names)}{hint}"
+        )
         return None
-    text.columns = text.columns.str.strip()
-    text.index = _line_numbers(content, len(text))
-    wanted = {name: column for name, column in columns.items() if column.needed or name in text.columns}
-    missing = [name for name in wanted if name not in text.columns]
-    problems += [f"{path.name}: column '{name}' is missing" for name in missing]
-    table = pd.DataFrame(index=text.index)
-    good = np.ones(len(text), dtype=bool)
-    for name, column in wanted.items():
-        if name in missing:  # the others are looked at all the same
-            continue
-        values = text[name].str.strip()
-        table[name], faults = _convert(values, column)
-        for fault, allowed in faults:
-            good &= ~fault
-            problems.append(
-                f"{path.name}, column {name}, {show_rows(table.index[fault])}: "
-                f"found {values[fault].iloc[0]!r}, allowed is {allowed}"
-            )
-    table.attrs["n_rows"] = len(table)
-    if not len(table):
+    problems += [
+        f"{path.name}, row {header_line}: column '{name}' is there {names.count(name)} times, allowed is once"
+        for name in wanted
+        if names.count(name) > 1
+    ]
+    n_rows = len(rows)
+    ragged = {line: fields for line, fields in rows.items() if len(fields) != len(names)}
+    if ragged:
+        found = len(next(iter(ragged.values())))
+        problems.append(
+            f"{path.name}, {show_rows(ragged)}: found {found} fields, allowed are {len(names)} as in row {header_line}"
+        )
+        rows = {line: fields for line, fields in rows.items() if line not in ragged}
+    if not n_rows:
         problems.append(f"{path.name}: has no rows, at least one is needed")
+    table = pd.DataFrame(index=list(rows))
+    for name, column in wanted.items():
+        if name not in names:
+            problems.append(f"{path.name}: column '{name}' is missing; found {_listed(names)}")
+            values = pd.Series("", index=table.index, dtype=str)
+        else:
+            place = names.index(name)
+            values = pd.Series([fields[place].strip() for fields in rows.values()], index=table.index, dtype=str)
+        table[name], wrong, allowed = _convert(values, column)
+        if wrong.any() and name in names:
+            found = values[wrong].iloc[0]
+            point = " with a decimal point" if column.kind == "float" and "," in found else ""
+            problems.append(
+                f"{path.name}, column {name}, {show_rows(table.index[wrong])}: "
+                f"found {QUOTE.repr(found)}, allowed is {allowed}{point}"
+            )
+    table.attrs["n_rows"] = n_rows
+    return table if len(table) else None
+
+
+def _read_rows(path: Path, problems: list[str]) -> dict[int, list[str]] | None:
+    """The fields of each line that is not blank, by the number of the line; None if the file cannot be read."""
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, found = content.count(b"\n", 0, error.start) + 1, content[error.start]
+        problems.append(f"{path.name}, row {line}: found byte 0x{found:02x}, allowed is text in UTF-8")
         return None
-    if missing or not good.any():
+    except OSError as error:
+        problems.append(f"{path.name}: cannot be read ({error.strerror})")
         return None
-    return table[good].astype({name: "int64" for name, column in wanted.items() if column.kind == "int"})
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        problems.append(f"{path.name}, row {line}: found byte 0x00, allowed is text in UTF-8")
+        return None
+    reader = csv.reader(io.StringIO(text, newline=None), skipinitialspace=True, strict=True)
+    rows, line = {}, 0
+    try:
+        for fields in reader:
+            if len(fields) > 1 or "".join(fields).strip():
+                rows[line + 1] = fields
+            line = reader.line_num
+    except csv.Error as error:
+        problems.append(f"{path.name}, row {line + 1}: not a readable CSV table ({error})")
+        return None
+    if not rows:
+        problems.append(f"{path.name}: is empty, row 1 must name the columns")
+        return None
+    return rows
 
 
-def _line_numbers(content: str, n_rows: int) -> list[int]:
-    """The line of the file on which each row stands; blank lines are lines, not rows."""
-    lines = [number for number, line in enumerate(content.split("\n"), 1) if line.strip()][HEADER_LINES:]
-    return lines if len(lines) == n_rows else list(range(HEADER_LINES + 1, HEADER_LINES + 1 + n_rows))
-
-
-def _convert(values: pd.Series, column: Column) -> tuple[np.ndarray, list[tuple[np.ndarray, str]]]:
-    """Values as the column's type, and for each kind of fault the faulty rows and what is allowed instead."""
+def _convert(values: pd.Series, column: Column) -> tuple[np.ndarray, np.ndarray, str]:
+    """Values as the column's type (NaN, None or False where wrong), which are wrong, and what is allowed instead."""
+    lower = values.str.lower()
+    is_empty = lower.isin(("", "nan")).to_numpy()
     if column.kind in ("int", "float"):
-        numbers = pd.to_numeric(values, errors="coerce").to_numpy(float)
-        is_empty = values.str.lower().isin(("", "nan")).to_numpy()
-        wrong = (np.isnan(numbers) & ~is_empty) | np.isinf(numbers)
+        converted = pd.to_numeric(values, errors="coerce").to_numpy(float)
+        wrong = np.isnan(converted) & ~is_empty
+        wrong |= np.abs(converted) > (LARGEST_INT if column.kind == "int" else LARGEST)
+        wrong |= (converted < column.low) | (converted > column.high)
         if column.kind == "int":
-            wrong |= ~np.isnan(numbers) & ((np.trunc(numbers) != numbers) | (np.abs(numbers) > LARGEST_INT))
-        wrong |= (numbers < column.low) | (numbers > column.high)
-        converted, allowed = numbers, _number_words(column)
+            wrong |= ~np.isnan(converted) & (np.trunc(converted) != converted)
+        nothing, allowed = np.nan, _number_words(column)
     elif column.kind == "bool":
-        lower = values.str.lower()
-        is_empty = (lower == "").to_numpy()
         wrong = ~lower.isin(TRUE + FALSE).to_numpy() & ~is_empty
-        converted, allowed = lower.isin(TRUE).to_numpy(), "true or false (1 or 0)"
+        converted, nothing, allowed = lower.isin(TRUE).to_numpy(), False, "true or false (1 or 0)"
     else:
-        is_empty = values.str.lower().isin(("", "nan")).to_numpy()
-        converted = values.where(~is_empty, "").to_numpy(dtype=object)
-        wrong = np.zeros(len(values), dtype=bool)
-        allowed = "some text"
-        if column.choices:
+        wrong, allowed = np.zeros(len(values), dtype=bool), "some text"
+        if column.kind == "time":
+            wrong, allowed = ~values.map(is_time).to_numpy(bool) & ~is_empty, TIME_WORDS
+        elif column.choices:
             wrong = ~values.isin(column.choices).to_numpy() & ~is_empty
             allowed = "one of " + ", ".join(column.choices)
+        converted, nothing = values.where(~is_empty, "").to_numpy(dtype=object), None
     if not column.empty:
         wrong |= is_empty
-    return converted, [(wrong, allowed)] if wrong.any() else []
+    converted[wrong] = nothing
+    if column.kind == "int" and not wrong.any() and not is_empty.any():
+        converted = converted.astype(np.int64)
+    return converted, wrong, allowed
+
+
+def is_time(text: object) -> bool:
+    """Is this a text by ISO 8601?"""
+    try:
+        datetime.datetime.fromisoformat(text)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def _number_words(column: Column) -> str:
@@ -107,7 +162,12 @@ def _number_words(column: Column) -> str:
     return words + (" or nothing" if column.empty else "")
 
 
-def show_rows(lines) -> str:
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return ", ".join(QUOTE.repr(name) for name in names[:SHOWN_NAMES]) + more
+
+
+def show_rows(lines: Iterable[int]) -> str:
     """'row 5' or 'rows 5, 9, 12 and 4 more': lines of a file, the header being line 1."""
     lines = [int(line) for line in lines]
     shown = ", ".join(map(str, lines[:SHOWN_ROWS]))
@@ -124,14 +184,14 @@ def read_array(path: Path, layouts: Sequence[tuple[str, ...]], kind: str, proble
         problems: gets a line if the file is not such an array.
 
     Returns:
-        The array; None if it is not there or not as it should be.
+        The array, also if it is of another kind of number; None if it is not there or not such an array.
     """
     if not path.is_file():
         return None
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # a damaged file makes numpy raise many things
-        problems.append(f"{path.name}: not a readable .npy array ({error})")
+        problems.append(f"{path.name}: not a readable .npy array ({one_line(error)})")
         return None
     if not isinstance(array, np.ndarray):
         problems.append(f"{path.name}: is an archive of arrays, one .npy array is needed")
@@ -139,9 +199,21 @@ def read_array(path: Path, layouts: Sequence[tuple[str, ...]], kind: str, proble
     wanted = "uint8" if kind == "uint8" else "float32 or float64"
     if str(array.dtype.newbyteorder("=")) not in wanted.split(" or "):
         problems.append(f"{path.name}: dtype is {array.dtype}, allowed is {wanted}")
-        return None
     if array.ndim not in map(len, layouts) or 0 in array.shape:
-        needed = " or ".join(f"({', '.join(dims)})" for dims in layouts)
+        needed = " or ".join(show_dims(dims) for dims in layouts)
         problems.append(f"{path.name}: shape is {array.shape}, needed is {needed} without zeros")
         return None
-    return array
+    surplus = path.stat().st_size - array.offset - array.nbytes
+    if surplus:
+        problems.append(f"{path.name}: has {surplus} bytes more than its shape {array.shape} needs")
+    return array if array.dtype.kind in "iuf" else None
+
+
+def show_dims(dims: Sequence[str]) -> str:
+    """'(unit, volume)', and '(slice,)' for a single dimension as in the shape of an array."""
+    return f"({', '.join(dims)}{',' if len(dims) == 1 else ''})"
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error as one line: a problem is one line of a report."""
+    return " ".join(str(error).split())

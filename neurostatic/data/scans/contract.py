@@ -35,7 +35,7 @@ class Column:
     """What a column of a table holds.
 
     Attributes:
-        kind: 'int', 'float', 'text' or 'bool' (true, false, 1, 0).
+        kind: 'int', 'float', 'text', 'time' (a text by ISO 8601) or 'bool' (true, false, 1, 0).
         empty: fields may be empty (or nan).
         low, high: least and largest value.
         choices: allowed values; any if empty.
@@ -114,7 +114,7 @@ STACK_COORDINATES = {
     "z_um": Column("float", empty=True),
 }
 MONITOR_CALIBRATION = {
-    "timestamp": Column("text"),
+    "timestamp": Column("time"),
     "pixel_value": Column("float", low=0, high=255),
     "luminance_cd_m2": Column("float", low=0),
 }

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from neurostatic.data.scans import contract
 from neurostatic.data.scans.checks import find_problems
 from neurostatic.data.scans.contract import Scan
 from neurostatic.data.scans.survey import survey
-from neurostatic.data.scans.tables import read_array, read_columns
+from neurostatic.data.scans.tables import QUOTE, TIME_WORDS, is_time, one_line, read_array, read_columns
 from neurostatic.store import InputError, report_problems
 
 TABLES = ("units", "fields", "trials", "image_table", "eye", "treadmill", "behavior")
@@ -28,7 +29,10 @@ def read_scan(folder: str | Path) -> Scan:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
+        what = "is a file, the folder of an export is needed" if folder.exists() else "no such folder"
+        raise InputError(f"{folder}: {what}")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise InputError(f"{folder}: no permission to read this folder")
     problems: list[str] = []
     form = _form(folder, problems)
     traces_form = form == "traces"
@@ -92,8 +96,17 @@ def _form(folder: Path, problems: list[str]) -> str:
         needed = contract.COMMON_FILES
     else:
         needed = contract.TRACES_FORM if form == "traces" else contract.RESPONSES_FORM
-    problems += [f"{name}: file is missing" for name in needed if not (folder / name).is_file()]
+    problems += [_missing(folder, name) for name in needed if not (folder / name).is_file()]
     return form
+
+
+def _missing(folder: Path, name: str) -> str:
+    if (folder / name).is_dir():
+        return f"{name}: is a folder, a file is needed"
+    alike = [path.name for path in folder.iterdir() if path.name.lower() == name.lower()]
+    return f"{name}: file is missing" + (
+        f"; found {alike[0]}, the name must be the same to the letter" if alike else ""
+    )
 
 
 def _read_info(path: Path, problems: list[str]) -> dict:
@@ -102,42 +115,38 @@ def _read_info(path: Path, problems: list[str]) -> dict:
         return {}
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, OSError) as error:
-        problems.append(f"{path.name}: not a readable YAML file ({' '.join(str(error).split())})")
+    except Exception as error:  # a damaged file makes yaml raise many things
+        problems.append(f"{path.name}: not a readable YAML file ({one_line(error)})")
         return {}
     if not isinstance(content, dict):
-        problems.append(f"{path.name}: expected keys and values, found {content!r}")
+        problems.append(f"{path.name}: found {QUOTE.repr(content)}, allowed are keys and values such as 'session: 1'")
         return {}
     info = dict(content)
     for key, needed in INFO_NUMBERS.items():
         value = info.setdefault(key, None)
         is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
         if not is_number and (needed or value is not None):
-            problems.append(f"{path.name}, key {key}: found {value!r}, allowed is a whole number, at least 0")
+            found = QUOTE.repr(value)
+            problems.append(f"{path.name}, key {key}: found {found}, allowed is a whole number, at least 0")
     source = info.setdefault("mei_source", None)
     if source not in (None, 0, 1):
-        problems.append(f"{path.name}, key mei_source: found {source!r}, allowed is 0 or 1")
+        problems.append(f"{path.name}, key mei_source: found {QUOTE.repr(source)}, allowed is 0 or 1")
     if info.setdefault("stim_type", None) not in contract.STIM_TYPES:
         problems.append(
-            f"{path.name}, key stim_type: found {info['stim_type']!r}, "
+            f"{path.name}, key stim_type: found {QUOTE.repr(info['stim_type'])}, "
             f"allowed is one of {', '.join(contract.STIM_TYPES)}"
         )
     timestamp = info.setdefault("timestamp", None)
     if isinstance(timestamp, datetime.date):  # YAML reads an unquoted date as one; a datetime is a date too
         info["timestamp"] = timestamp.isoformat()
-    else:
-        try:
-            datetime.datetime.fromisoformat(timestamp)
-        except (ValueError, TypeError):
-            problems.append(
-                f"{path.name}, key timestamp: found {timestamp!r}, allowed is ISO 8601 such as 2019-03-11T14:00:00"
-            )
+    elif not is_time(timestamp):
+        problems.append(f"{path.name}, key timestamp: found {QUOTE.repr(timestamp)}, allowed is {TIME_WORDS}")
     return info
 
 
 def _read_area_masks(path: Path, fields, problems: list[str]):
     """Label map of each field and the names of the labels; no maps where the file is not there."""
-    numbers = [] if fields is None else [int(field) for field in fields.field]
+    numbers = [] if fields is None else [int(field) for field in fields.field.dropna()]
     labels: dict[int, np.ndarray | None] = dict.fromkeys(numbers)
     if not path.is_file():
         return labels, ()
@@ -145,21 +154,26 @@ def _read_area_masks(path: Path, fields, problems: list[str]):
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except Exception as error:  # a damaged file makes numpy raise many things
-        problems.append(f"{path.name}: not a readable .npz archive ({error})")
+        problems.append(f"{path.name}: not a readable .npz archive ({one_line(error)})")
         return labels, ()
-    names = arrays.get("area_names")
-    if names is None or names.ndim != 1 or names.dtype.kind != "U":
-        problems.append(f"{path.name}: 'area_names' is missing or not a list of texts")
-        return labels, ()
+    names = arrays.get("area_names", np.array([]))
+    if names.ndim != 1 or names.dtype.kind != "U" or not len(names):
+        found = f"found {names.dtype} of shape {names.shape}" if "area_names" in arrays else "is missing"
+        problems.append(f"{path.name}, area_names: {found}, needed is a list of texts, one for each label")
+        names = np.array([])
     for field in numbers:
         label = arrays.get(f"field_{field}")
         if label is None:
             problems.append(f"{path.name}: label map 'field_{field}' is missing")
-        elif label.dtype.kind not in "iu" or label.min(initial=0) < 0 or label.max(initial=0) > len(names):
+            continue
+        labels[field] = label
+        if label.dtype.kind not in "iu":
             problems.append(
-                f"{path.name}, field_{field}: found {label.dtype} labels up to {label.max(initial=0)}, "
-                f"allowed are whole numbers from 0 to {len(names)} (area_names has {len(names)})"
+                f"{path.name}, field_{field}: dtype is {label.dtype}, allowed is a whole number such as uint8"
             )
-        else:
-            labels[field] = label
+        elif len(names) and (label.min(initial=0) < 0 or label.max(initial=0) > len(names)):
+            problems.append(
+                f"{path.name}, field_{field}: found labels from {label.min()} to {label.max()}, "
+                f"allowed are 0 (no area) to {len(names)} (area_names has {len(names)})"
+            )
     return labels, tuple(str(name) for name in names)

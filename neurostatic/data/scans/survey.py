@@ -45,7 +45,7 @@ def survey(array: np.ndarray, unit_axis: int) -> Survey:
     for start in range(0, n_rows, step):
         rows = slice(start, start + step)
         block = np.asarray(array[rows])
-        if not (-LARGEST <= block.min() and block.max() <= LARGEST):  # a NaN comes through
+        if not (block.min() >= -LARGEST and block.max() <= LARGEST):  # a NaN comes through
             n_missing[rows] = np.isnan(block).sum(1)
             found = np.argwhere(np.abs(block) > LARGEST) if infinite is None else ()
             if len(found):

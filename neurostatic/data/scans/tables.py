@@ -41,10 +41,8 @@ def read_columns(path: Path, columns: dict[str, Column], problems: list[str]) ->
     names = [name.strip() for name in rows.pop(header_line)]
     wanted = {name: column for name, column in columns.items() if column.needed or name in names}
     if not any(name in names for name in wanted):
-        hint = " (columns are separated by commas)" if len(names) == 1 else ""
-        problems.append(
-            f"{path.name}, row {header_line}: names none of the columns {', '.join(wanted)}; found {_listed(names)}{hint}"
-        )
+        found = _listed(names) + (" (columns are separated by commas)" if len(names) == 1 else "")
+        problems.append(f"{path.name}, row {header_line}: names none of the columns {', '.join(wanted)}; found {found}")
         return None
     problems += [
         f"{path.name}, row {header_line}: column '{name}' is there {names.count(name)} times, allowed is once"
@@ -138,7 +136,7 @@ def _convert(values: pd.Series, column: Column) -> tuple[np.ndarray, np.ndarray,
         converted, nothing = values.where(~is_empty, "").to_numpy(dtype=object), None
     if not column.empty:
         wrong |= is_empty
-    converted[wrong] = nothing
+    converted = np.where(wrong, nothing, converted)
     if column.kind == "int" and not wrong.any() and not is_empty.any():
         converted = converted.astype(np.int64)
     return converted, wrong, allowed

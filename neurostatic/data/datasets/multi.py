@@ -36,21 +36,18 @@ class Member:
         name: the scan, and the key of its readout.
         data: as `build_dataset` gives it, with the chosen units.
         normalization: of the chosen units.
+        in_memory: whether responses are in memory, or in the store to be read when they are asked for.
     """
 
     name: str
     data: xr.Dataset
     normalization: Normalization
+    in_memory: bool = True
 
     @property
     def unit_id(self) -> np.ndarray:
         """(unit,) ids of the chosen units."""
         return self.data.unit_id.values
-
-    @property
-    def in_memory(self) -> bool:
-        """Whether responses are in memory, or in the store to be read when they are asked for."""
-        return self.data.responses.variable._in_memory
 
     @cached_property
     def images_normalized(self) -> np.ndarray:
@@ -145,11 +142,12 @@ def open_multi_dataset(paths: Mapping[str, str | Path], config: DataConfig = DEF
                 f"scan {name}: {wanted}; areas: {_counts(dataset.brain_area)}; layers: {_counts(dataset.layer)}"
             )
             continue
+        in_memory = _fit_in_memory(dataset)
         if len(units) < dataset.sizes["unit"]:  # a choice of all would only slow down reading
             dataset = dataset.isel(unit=units)
         if len(trials) < dataset.sizes["trial"]:
             dataset = dataset.isel(trial=trials)
-        members.append(Member(name, dataset, normalizer.of_units(units)))
+        members.append(Member(name, dataset, normalizer.of_units(units), in_memory))
     if not members:
         problems += empty
     report_problems("data set", problems)
@@ -167,8 +165,11 @@ def _open(path: str | Path) -> xr.Dataset:
     missing = [variable for variable in VARIABLES if variable not in dataset.variables]
     if missing:
         raise InputError(f"{path}: not a data set, it lacks {', '.join(missing)}")
-    large = ("responses",) if dataset.responses.nbytes > IN_MEMORY_BYTES else ()
-    return load_arrays(dataset, path, but=large)
+    return load_arrays(dataset, path, but=() if _fit_in_memory(dataset) else ("responses",))
+
+
+def _fit_in_memory(dataset: xr.Dataset) -> bool:
+    return dataset.responses.nbytes <= IN_MEMORY_BYTES
 
 
 def trials_of_type(stimulus_type: np.ndarray, wanted: str) -> np.ndarray:

@@ -10,6 +10,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from neurostatic.config import SIMULATE, read_config
+from neurostatic.data.scans import OPTIONAL_FILES, TRACES_FORM
 from neurostatic.provenance import code_of
 from neurostatic.store import InputError
 

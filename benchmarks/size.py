@@ -2,7 +2,7 @@
 
     python benchmarks/size.py build FORM TRIALS UNITS [DTYPE]   one raw export (traces or responses) -> data set
     python benchmarks/size.py train TRIALS UNITS                some batches of a small network from a store
-    python benchmarks/size.py linear                            build times over 1,000 to 16,000 units
+    python benchmarks/size.py linear                            times over 4,000 to 64,000 units, 4,000 trials
 
 Each measurement runs in a process of its own, so that its peak memory is its own. Files are made in the folder
 `benchmarks/scratch` and deleted afterwards. Recorded values are of one pool of random traces, each unit a different
@@ -138,7 +138,7 @@ def train(store: Path) -> dict:
 def measured(*arguments: str) -> dict:
     """Run this script for one measurement in a process of its own."""
     command = [sys.executable, __file__, *map(str, arguments)]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
 
 
 def peak_gb() -> float:
@@ -165,10 +165,14 @@ def main(what: str, *arguments: str) -> None:
         _, store = run_build("responses", *map(int, arguments[:2]))
         print(json.dumps(measured("_train", store), indent=1))
     elif what == "linear":
-        for n_units in (1000, 2000, 4000, 8000, 16000):
+        sizes = (4000, 8000, 16000, 32000, 64000)
+        taken_s = []
+        for n_units in sizes:
             found, _ = run_build("traces", 4000, n_units)
-            per_unit_ms = 1000 * (found["check_s"] + found["build_s"]) / n_units
-            print(f"{n_units} units: {json.dumps(found)}; {per_unit_ms:.2f} ms a unit", flush=True)
+            taken_s.append(found["check_s"] + found["build_s"])
+            print(f"{n_units} units: {taken_s[-1]:.2f} s, peak {found['peak_gb']:.2f} GB", flush=True)
+        slope, fixed_s = np.polyfit(sizes, taken_s, 1)
+        print(f"{fixed_s:.2f} s + {1000 * slope:.3f} ms a unit, r = {np.corrcoef(sizes, taken_s)[0, 1]:.4f}")
     if not what.startswith("_"):
         shutil.rmtree(SCRATCH, ignore_errors=True)
 

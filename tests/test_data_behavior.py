@@ -24,7 +24,7 @@ def test_derivative_filter(period_s, gain):  # G2
 
 
 def test_too_slow_for_a_slope():
-    eye = eye_table(np.arange(40) * 0.4, 20.0)
+    eye = eye_table(np.arange(40) * 0.6, 20.0)
     with pytest.raises(InputError, match=r"eye\.csv, column time_s: a slope over 0\.5 s needs a sampling period"):
         sample_eye(eye, np.array([5.0]), 0.5)
 
@@ -86,3 +86,14 @@ def test_wheel_velocity():  # G20
     wrapped = (np.rint(counts) + 2**32 - 300) % 2**32  # the counter passes its end
     assert wheel_velocity(time_s, wrapped, 1000, 20.0) == pytest.approx(6.2831853, rel=0.15)
     assert wheel_velocity(time_s, wrapped, 1000, 20.0).mean() == pytest.approx(6.2831853, rel=1e-3)
+    counts[300] = np.nan
+    velocity = wheel_velocity(time_s, counts, 1000, 20.0)
+    assert np.flatnonzero(np.isnan(velocity)).tolist() == [300]
+    assert np.delete(velocity, 300) == pytest.approx(6.2831853)
+
+
+def test_a_slope_takes_two_samples_on_each_side():
+    """A camera just below 20 Hz in a window of 0.1 s: upstream's filter was all zero."""
+    time_s = np.arange(200) / 19.97
+    eye = sample_eye(eye_table(time_s, 20 + 3 * time_s), np.array([5.0]), 0.1)
+    assert eye.dpupil[0] == pytest.approx(3.0)

@@ -90,6 +90,8 @@ def test_hash_of_the_published_database():  # G19
     excluded = DataConfig(brain_area="V1", layer="L2/3", exclude=("images", "responses"))
     assert data_hash(excluded) == "b0f5ea8687b052cfb6a9fc20036972d1"
     assert data_hash(DataConfig()) == "8e81b524720ed3b64fca6e59346a3822"
+    swapped = DataConfig(brain_area="V1", layer="L2/3", exclude=("responses", "images"))
+    assert data_hash(swapped) == data_hash(excluded)
     assert data_hash(paper, "MultipleAreasOneLayer") != data_hash(paper)
 
 
@@ -173,16 +175,35 @@ def test_float16_keeps_what_matters(store, tmp_path):
     assert read.normalization.response_factor == pytest.approx(factor, rel=1e-3)
 
 
-@pytest.mark.parametrize(("scale", "largest"), [(1e-6, "[0-9.]+e-0[56]"), (1e6, "[0-9.]+e\\+06")])
-def test_float16_is_refused_where_it_would_lose_responses(tmp_path, scale, largest):
+@pytest.mark.parametrize(
+    ("scale", "spike", "loss"), [(1e-6, 0, "0.031"), (1e-6, 1.0, "0.031"), (1e6, 0, "inf"), (1, 1e5, "inf")]
+)
+def test_float16_is_refused_where_it_would_lose_responses(tmp_path, scale, spike, loss):
+    """Of a unit whose responses are too small, too large, or have one too large; a spike elsewhere changes nothing."""
     export = make_export(tmp_path / "scan", "responses")
     responses = np.load(export / "responses.npy")
     responses[:, 2] *= scale  # unit 103
+    responses[5 if scale < 1 else 7, 2] += spike  # trial 5 is excluded
     np.save(export / "responses.npy", responses)
-    message = rf"float16 does not hold the responses of 1 units, the first is unit 103 with values up to {largest}"
+    message = (
+        rf"float16 does not hold the responses of 1 units, the first is unit 103 with .* error of {loss}\d* of them"
+    )
     with pytest.raises(InputError, match=message):
         build_dataset(read_scan(export), Preprocessing(response_dtype="float16"))
     build_dataset(read_scan(export))
+
+
+def test_a_value_far_from_every_trial_does_not_forbid_float16(tmp_path):
+    export = make_export(tmp_path / "scan", "responses")
+    responses = np.load(export / "responses.npy")
+    responses[5, 2] = 1e6  # trial 5 is excluded
+    np.save(export / "responses.npy", responses)
+    assert build_dataset(read_scan(export), Preprocessing(response_dtype="float16")).responses.dtype == np.float16
+
+
+def test_a_name_that_no_unit_has_is_said(store):
+    with pytest.warns(UserWarning, match=r"data_config\.brain_area: no unit is of LMM; found: LM, V1"):
+        assert chosen(store, brain_area="V1+LMM").unit_id.size
 
 
 def test_reliability_of_several_scans(tmp_path):

@@ -76,7 +76,7 @@ def test_layout(dataset, exports):
 
 def test_attributes(dataset):
     expected = {
-        "dropped_excluded": 1, "dropped_flips": 0, "dropped_eye": 0, "dropped_treadmill": 0, "filter_taps": 9,
+        "dropped_excluded": 1, "dropped_response": 0, "dropped_eye": 0, "dropped_treadmill": 0, "filter_taps": 9,
         "sampling_period_s": 0.125, "n_depths": 2, "animal_id": 17, "session": 2, "scan_idx": 3,
         "stim_type": "imagenet", "loop_group": 1, "day": 1, "mei_source": 1, "offset_s": 0.05, "duration_s": 0.5,
         "tier_seed": 0, "validation_fraction": 0.1,
@@ -140,13 +140,13 @@ def test_dropped_trials_are_counted_by_their_first_reason(export):
     treadmill.loc[near(treadmill, 12) | near(treadmill, 20), "velocity_cm_s"] = np.nan
     treadmill.to_csv(export / "treadmill.csv", index=False)
     data = build_dataset(read_scan(export))
-    assert [data.attrs[f"dropped_{reason}"] for reason in ("excluded", "flips", "eye", "treadmill")] == [1, 2, 1, 1]
+    assert [data.attrs[f"dropped_{reason}"] for reason in ("excluded", "response", "eye", "treadmill")] == [1, 2, 1, 1]
     assert data.trial_idx.values.tolist() == [i for i in range(36) if i not in (5, 7, 9, 12, 20)]
 
 
 def test_nothing_left_is_an_error(export):
     pd.read_csv(export / "eye.csv").assign(radius_px=np.nan).to_csv(export / "eye.csv", index=False)
-    with pytest.raises(InputError, match="no valid trial is left of 36; dropped for excluded 1, flips 0, eye 35"):
+    with pytest.raises(InputError, match="no valid trial is left of 36; dropped for excluded 1, response 0, eye 35"):
         build_dataset(read_scan(export))
 
 
@@ -193,7 +193,7 @@ def test_responses_form(exports, tmp_path):
     assert data.dead.values.tolist() == [False, False, False, True, False]  # unit 104 is the second row
     assert data.behavior.values == pytest.approx(behavior.iloc[kept, :3].to_numpy())
     assert data.pupil_center.values == pytest.approx(behavior.iloc[kept, 3:].to_numpy())
-    assert [data.attrs[f"dropped_{reason}"] for reason in ("excluded", "flips", "eye", "treadmill")] == [1, 1, 1, 1]
+    assert [data.attrs[f"dropped_{reason}"] for reason in ("excluded", "response", "eye", "treadmill")] == [1, 1, 1, 1]
 
 
 def test_scaling_guard():  # G12
@@ -331,8 +331,9 @@ def test_test_pictures_of_one_scan_are_not_trained_on_in_another(store, dataset,
     other = dataset.copy(deep=True)
     order = np.random.default_rng(0).permutation(26)  # other ids, same pictures
     other["images"] = ("image", "y", "x"), dataset.images.values[order]
+    other["images_picture"] = "image", dataset.images_picture.values[order]
     write_arrays(other, tmp_path / "other.zarr.zip", {})
-    with pytest.warns(UserWarning, match="trials left out, their pictures are test or validation in other scans"):
+    with pytest.warns(UserWarning, match="trials left out, their images are test or validation in other scans"):
         multi = open_multi_dataset({"a": store, "b": tmp_path / "other.zarr.zip"}, EVERY_UNIT)
     pictures = {
         tier: {image.tobytes() for m in multi.values() for image in m.data.images.values[m.image_index(tier)]}
@@ -344,6 +345,22 @@ def test_test_pictures_of_one_scan_are_not_trained_on_in_another(store, dataset,
     assert multi["a"].data.attrs["dropped_leaking"] + multi["b"].data.attrs["dropped_leaking"] > 0
     same = open_multi_dataset({"a": store, "b": store}, EVERY_UNIT)  # the same tiers: nothing to drop
     assert same["b"].data.attrs["dropped_leaking"] == 0
+
+
+def test_an_image_of_the_same_name_is_the_same_image(store, exports, tmp_path):
+    """Even if its pixels differ, as they do for another monitor; here nothing but the names tells."""
+    options = Preprocessing(luminance=True, tier_seed=1)
+    other = build_dataset(read_scan(exports["traces"]), options).assign_coords(
+        images_picture=("image", np.array([f"other {image}" for image in range(26)]))
+    )
+    write_arrays(other, tmp_path / "other.zarr.zip", {})
+    with pytest.warns(UserWarning, match="trials left out, their images are test or validation in other scans"):
+        multi = open_multi_dataset({"a": store, "b": tmp_path / "other.zarr.zip"}, EVERY_UNIT)
+    names = {
+        tier: {name for m in multi.values() for name in m.data.image_id.values[m.trials(tier)].tolist()}
+        for tier in ("train", "validation", "test")
+    }
+    assert names["train"] and names["validation"] and not names["train"] & (names["validation"] | names["test"])
 
 
 def test_sizes_of_images_must_agree(store, dataset, tmp_path):

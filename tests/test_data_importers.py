@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neurostatic.config import Preprocessing
 from neurostatic.data import is_sensorium, normalization, read_sensorium, sensorium_verdict
 from neurostatic.store import InputError
 
@@ -223,3 +224,29 @@ def test_twin_recording():
     assert (norm.image_mean, norm.image_std) == pytest.approx((111.07792, 55.964226), abs=1e-4)  # as in its own meta
     assert norm.eye_mean == pytest.approx([160.07883, 120.03428], abs=1e-3)
     assert data.attrs["dropped_leaking"] == 0
+
+
+def test_a_tree_of_the_competition(spoiled):
+    """trial_idx is a hash there, and responses of the test tier are withheld: such trials are dropped and counted."""
+    save(spoiled / "meta/trials/trial_idx.npy", np.array([f"{i:x}f" for i in range(12)]))
+    for trial in range(8, 12):
+        save(spoiled / f"data/responses/{trial}.npy", np.zeros(4, np.float32))
+    data = read_sensorium(spoiled)
+    assert data.trial_idx.values.tolist() == list(range(8))  # the numbers of the files
+    assert data.tier.values.tolist() == TIERS[:8] and data.image_id.values.tolist() == IMAGE_ID[:8]
+    assert data.attrs["dropped_withheld"] == 4 and data.attrs["dropped_leaking"] == 0
+
+
+def test_the_verdict_does_not_depend_on_the_size_of_the_images(tmp_path):
+    """Which size they are reduced to is a setting of the data set."""
+    verdict = sensorium_verdict(make_tree(tmp_path / "tree", 18, 32))
+    assert verdict["counts"]["images"] == 10
+    small = Preprocessing(height_px=18, width_px=32)
+    assert read_sensorium(tmp_path / "tree", small).images.shape == (10, 18, 32)
+
+
+def test_repeated_meis_are_a_tier_of_the_tree(spoiled):
+    tiers = np.array(TIERS)
+    tiers[8:10] = "test_mei"
+    save(spoiled / "meta/trials/tiers.npy", tiers)
+    assert (read_sensorium(spoiled).tier.values == "test_mei").sum() == 2

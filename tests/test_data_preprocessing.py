@@ -82,7 +82,7 @@ def test_images_in_color(tmp_path):
         np.save(export / "images.npy", np.ascontiguousarray(images[..., channel]))
         gray = build_dataset(read_scan(export))
         assert np.array_equal(colored.images.values[:, channel], gray.images.values)
-        assert colored.images_id.equals(gray.images_id)
+        assert np.array_equal(colored.images_id, gray.images_id)
     write_arrays(colored, tmp_path / "color.zarr.zip", {})
     assert np.array_equal(read_arrays(tmp_path / "color.zarr.zip").images, colored.images)
 
@@ -184,3 +184,18 @@ def test_variables_have_units(exports):
     units = {name: dataset[name].attrs["units"] for name in ("images", "responses", "behavior", "um_x", "px_y")}
     assert units == {"images": "px", "responses": "a.u.", "behavior": "px, px/s, cm/s", "um_x": "um",
                      "px_y": "px of the field"}  # fmt: skip
+
+
+def test_the_rule_of_2019_counts_what_was_shown(tmp_path):
+    """Images shown more often than the median are test images, whatever is dropped of their trials."""
+    export = make_export(tmp_path / "scan", "responses", n_single=9, n_repeated=3, repeats=4)
+    trials = pd.read_csv(export / "trials.csv")
+    counts = trials.image_id.map(trials.image_id.value_counts())
+    lost = trials.image_id == trials.image_id[counts == 4].iloc[0]
+    trials.loc[np.flatnonzero(lost)[1:], "excluded"] = True  # one of its four trials is left
+    trials.to_csv(export / "trials.csv", index=False)
+    data = build_dataset(read_scan(export), Preprocessing(tier_rule="2019"))
+    test = set(data.image_id.values[data.tier.values == "test"].tolist())
+    assert test == set(trials.image_id[counts == 4])
+    current = build_dataset(read_scan(export))
+    assert len(set(current.image_id.values[current.tier.values == "test"].tolist())) == 2

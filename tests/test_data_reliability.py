@@ -311,12 +311,13 @@ def test_the_table_holds_every_measure_of_the_same_trials():
     responses, image = record([10, 8, 4, 6] * 10, 40, signal=np.repeat([0.0, 2.0], 20))
     table = reliability_table(responses, image, 1, n_permutations=99)
     assert list(table.columns) == [
-        "oracle", "oracle_spearman", "cc_max", "explainable", "p_repeat", "n_images", "n_trials",
+        "oracle", "oracle_spearman", "jackknife", "cc_max", "explainable", "p_repeat", "n_images", "n_trials",
     ]  # fmt: skip
     assert table.index.name == "unit" and len(table) == 40
     assert (table.n_images == 30).all() and (table.n_trials == 240).all()
     np.testing.assert_array_equal(table.oracle, oracle(responses, image)[0])
     np.testing.assert_array_equal(table.oracle_spearman, oracle(responses, image, "spearman")[0])
+    np.testing.assert_array_equal(table.jackknife, jackknife_ceiling(responses, image))
     np.testing.assert_array_equal(table.cc_max, cc_max(responses, image))
     np.testing.assert_array_equal(table.explainable, explainable_fraction(responses, image))
     np.testing.assert_array_equal(table.p_repeat, permutation_p(responses, image, 1, n_permutations=99))

@@ -121,6 +121,11 @@ def test_flips_must_be_there_and_recorded():
 
 def test_presentation_ends_with_its_flip_or_the_next_blank():
     flips = np.array([[0, 0.4, 0.9], [0.9, 1.3, 1.8], [1.8, NAN, 2.7], [2.7, 3.1, 3.6]])
-    assert presentation_duration(flips) == pytest.approx(0.5)
+    every = np.ones(4, bool)
+    assert presentation_duration(flips, every) == pytest.approx(0.5)
     flips[:, 2] = NAN
-    assert presentation_duration(flips[:2]) == pytest.approx(0.5)
+    assert presentation_duration(flips[:2], every[:2]) == pytest.approx(0.5)
+    others = np.array([True, False] * 10)  # the next blank is that of the next trial, wanted or not
+    blank_s = 0.9 * np.arange(20.0)
+    two_flips = np.column_stack([blank_s, blank_s + 0.4, np.full(20, NAN)])
+    assert presentation_duration(two_flips, others) == pytest.approx(0.5)

@@ -1,14 +1,15 @@
 import hashlib
 import json
+import os
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
+from damages import change_array, change_table, set_cell
 from exports import make_export
 
-from neurostatic.data import RESPONSES_FORM, TRACES_FORM, read_scan, scan_verdict
+from neurostatic.data import RESPONSES_FORM, TRACES_FORM, build_dataset, read_scan, scan_verdict
 from neurostatic.store import InputError
 
 
@@ -23,322 +24,6 @@ def exports(tmp_path_factory):
 def export(exports, tmp_path):
     """A copy of the valid traces export, to be spoiled."""
     return shutil.copytree(exports["traces"], tmp_path / "scan")
-
-
-def set_cell(name, column, line, value):
-    """Spoil one field of a table; the header is line 1."""
-
-    def spoil(folder):
-        table = pd.read_csv(folder / name, dtype=str, keep_default_na=False)
-        table.loc[line - 2, column] = value
-        table.to_csv(folder / name, index=False)
-
-    return spoil
-
-
-def change_table(name, change):
-    def spoil(folder):
-        change(pd.read_csv(folder / name)).to_csv(folder / name, index=False)
-
-    return spoil
-
-
-def change_array(name, change):
-    def spoil(folder):
-        np.save(folder / name, change(np.load(folder / name)))
-
-    return spoil
-
-
-def change_info(**values):
-    def spoil(folder):
-        info = yaml.safe_load((folder / "scan.yaml").read_text())
-        (folder / "scan.yaml").write_text(yaml.safe_dump(info | values))
-
-    return spoil
-
-
-def set_entry(index, value):
-    def change(array):
-        array[index] = value
-        return array
-
-    return change
-
-
-def remove(name):
-    return lambda folder: (folder / name).unlink()
-
-
-def write(name, content):
-    return lambda folder: (folder / name).write_bytes(content)
-
-
-def change_masks(**changes):
-    def spoil(folder):
-        arrays = dict(np.load(folder / "area_masks.npz")) | changes
-        np.savez(folder / "area_masks.npz", **{k: v for k, v in arrays.items() if v is not None})
-
-    return spoil
-
-
-def pickled_array(folder):
-    np.save(folder / "images.npy", np.array([{"not": "pixels"}], dtype=object), allow_pickle=True)
-
-
-SOME = r"[\d.]+"
-DEFECTS = {
-    "missing file": (remove("eye.csv"), r"eye\.csv: file is missing"),
-    "missing common file": (remove("scan.yaml"), r"scan\.yaml: file is missing"),
-    "mix of forms": (write("behavior.csv", b"x"), r"mix of two forms: traces\.npy, .* one form is allowed"),
-    "missing column": (
-        change_table("units.csv", lambda t: t.drop(columns="px_x")),
-        r"units\.csv: column 'px_x' is missing",
-    ),
-    "empty table": (change_table("eye.csv", lambda t: t.iloc[:0]), r"eye\.csv: has no rows, at least one is needed"),
-    "empty file": (write("units.csv", b""), r"units\.csv: not a readable CSV table"),
-    "binary table": (write("fields.csv", b"\xff\xfe\x00\x81"), r"fields\.csv: not a readable CSV table"),
-    "ragged table": (write("images.csv", b"image_class,image_id\na,1,7,8\n"), r"images\.csv: not a readable CSV table"),
-    "text for a number": (
-        set_cell("units.csv", "ms_delay", 4, "fast"),
-        r"units\.csv, column ms_delay, row 4: found 'fast', allowed is a number, at least 0",
-    ),
-    "nan where none may be": (
-        set_cell("units.csv", "um_z", 3, ""),
-        r"units\.csv, column um_z, row 3: found '', allowed is a number",
-    ),
-    "infinite": (set_cell("eye.csv", "radius_px", 9, "inf"), r"eye\.csv, column radius_px, row 9: found 'inf'"),
-    "fraction for a whole number": (
-        set_cell("trials.csv", "image_id", 2, "1.5"),
-        r"trials\.csv, column image_id, row 2: found '1\.5', allowed is a whole number",
-    ),
-    "excluded is no bool": (
-        set_cell("trials.csv", "excluded", 3, "maybe"),
-        r"column excluded, row 3: found 'maybe', allowed is true or false",
-    ),
-    "unknown mask type": (
-        set_cell("units.csv", "mask_type", 2, "cell"),
-        r"column mask_type, row 2: found 'cell', allowed is one of soma, axon",
-    ),
-    "unknown stimulus type": (
-        set_cell("trials.csv", "stimulus_type", 2, "Frame"),
-        r"column stimulus_type, row 2: found 'Frame', allowed is one of stimulus\.Frame",
-    ),
-    "double unit_id": (
-        set_cell("units.csv", "unit_id", 5, "105"),
-        r"units\.csv, column unit_id, row 5: 105 is there already",
-    ),
-    "double trial_idx": (
-        set_cell("trials.csv", "trial_idx", 8, "0"),
-        r"trials\.csv, column trial_idx, row 8: 0 is there already",
-    ),
-    "double image": (
-        set_cell("images.csv", "image_id", 3, "1"),
-        r"images\.csv, columns image_class, image_id, row 3: \(imagenet, 1\) is there already",
-    ),
-    "double field": (set_cell("fields.csv", "field", 3, "1"), r"fields\.csv, column field, row 3: 1 is there already"),
-    "image not there": (
-        set_cell("trials.csv", "image_class", 4, "other"),
-        r"trials\.csv, columns image_class, image_id, row 4: image \(other, \d+\) is not in images\.csv",
-    ),
-    "hash of two images": (
-        lambda folder: [set_cell("trials.csv", "condition_hash", line, "same")(folder) for line in range(2, 38)],
-        r"column condition_hash, rows 2, 3, 4 and 33 more: 'same' stands for several images",
-    ),
-    "unknown field": (
-        set_cell("units.csv", "field", 6, "9"),
-        r"units\.csv, column field, row 6: field 9 is not in fields\.csv \(1, 2\)",
-    ),
-    "no soma": (
-        change_table("units.csv", lambda t: t.assign(mask_type="axon")),
-        r"column mask_type: no unit is 'soma'",
-    ),
-    "pixel counted from 1": (
-        set_cell("units.csv", "px_x", 2, "30"),
-        r"column px_x, row 2: found 30, allowed is 0 to 29",
-    ),
-    "delay in us": (
-        set_cell("units.csv", "ms_delay", 2, "62500"),
-        r"column ms_delay, row 2: found 62500, allowed is 0 to 125\.0 ms",
-    ),
-    "no areas": (remove("area_masks.npz"), r"column 'brain_area' is missing, and so is area_masks\.npz"),
-    "area mask of another size": (
-        change_masks(field_2=np.zeros((30, 20), int)),
-        r"area_masks\.npz, field_2: shape is \(30, 20\), needed is \(20, 30\)",
-    ),
-    "label without a name": (
-        change_masks(field_1=np.full((20, 30), 3)),
-        r"field_1: found int64 labels up to 3, allowed are whole numbers from 0 to 2",
-    ),
-    "area mask missing": (change_masks(field_1=None), r"label map 'field_1' is missing"),
-    "broken area masks": (
-        write("area_masks.npz", b"PK\x03\x04 broken"),
-        r"area_masks\.npz: not a readable \.npz archive",
-    ),
-    "images of floats": (
-        change_array("images.npy", lambda a: a / 255),
-        r"images\.npy: dtype is float64, allowed is uint8",
-    ),
-    "images with channels": (
-        change_array("images.npy", lambda a: a[..., None]),
-        r"images\.npy: has 1 channels, allowed are 2 or 3 \(gray images have no channel dimension\)",
-    ),
-    "one image alone": (
-        change_array("images.npy", lambda a: a[0]),
-        r"images\.npy: shape is \(36, 64\), needed is \(image, y, x\) or \(image, y, x, channel\) without zeros",
-    ),
-    "images too few": (
-        change_array("images.npy", lambda a: a[1:]),
-        r"images\.npy: holds 26, but images\.csv has 27 rows",
-    ),
-    "pickle": (pickled_array, r"images\.npy: not a readable \.npy array"),
-    "cut array": (
-        lambda f: (f / "traces.npy").write_bytes((f / "traces.npy").read_bytes()[:-100]),
-        r"traces\.npy: not a readable \.npy array",
-    ),
-    "traces turned": (change_array("traces.npy", lambda a: a.T), r"traces\.npy: holds \d+, but units\.csv has 6 rows"),
-    "infinite trace": (
-        change_array("traces.npy", set_entry((2, 7), np.inf)),
-        r"traces\.npy, entry \(2, 7\) \(from 0\): is infinite",
-    ),
-    "traces too short": (
-        change_array("traces.npy", lambda a: a[:, :-2]),
-        r"volumes: \d+ in frame_times_stim\.npy, .*; at most 1 may be missing",
-    ),
-    "clocks differ": (
-        change_array("frame_times_behavior.npy", lambda a: a[:-4]),
-        r"volumes: .* at most 1 may be missing",
-    ),
-    "clock stands still": (
-        change_array("frame_times_stim.npy", set_entry(10, 0.0)),
-        rf"frame_times_stim\.npy, entry 10 \(from 0\): time is not increasing, found 0\.000000 s after {SOME} s",
-    ),
-    "nan frame time": (
-        change_array("frame_times_stim.npy", set_entry(4, np.nan)),
-        r"frame_times_stim\.npy, entry 4 \(from 0\): found nan",
-    ),
-    "eye time falls": (
-        set_cell("eye.csv", "time_s", 20, "1000"),
-        r"eye\.csv, column time_s, row 20: time is decreasing, found 1000 s",
-    ),
-    "eye on the wrong clock": (
-        change_table("eye.csv", lambda t: t.assign(time_s=t.time_s - 1000.5)),
-        r"eye\.csv, column time_s: found 0 to .* s, outside the recording",
-    ),
-    "treadmill without times": (
-        change_table("treadmill.csv", lambda t: t.assign(time_s=np.nan)),
-        r"treadmill\.csv, column time_s: has 0 times",
-    ),
-    "flips turned": (
-        set_cell("trials.csv", "flip_onset_s", 2, "3.0"),
-        r"columns flip_blank_s, flip_onset_s, row 2: flips out of order, found 3 s and 3 s",
-    ),
-    "end before onset": (
-        set_cell("trials.csv", "flip_end_s", 3, "4.2"),
-        r"columns flip_onset_s, flip_end_s, row 3: flips out of order",
-    ),
-    "flips on the wrong clock": (
-        change_table(
-            "trials.csv",
-            lambda t: t.assign(flip_blank_s=t.flip_blank_s + 1000, flip_onset_s=t.flip_onset_s + 1000, flip_end_s=""),
-        ),
-        r"column flip_onset_s: no onset lies within the recording",
-    ),
-    "all excluded": (
-        change_table("trials.csv", lambda t: t.assign(excluded=1)),
-        r"column excluded: every trial is excluded",
-    ),
-    "wrong stim_type": (
-        change_info(stim_type="movie"),
-        r"scan\.yaml, key stim_type: found 'movie', allowed is one of imagenet, mei",
-    ),
-    "text for animal_id": (
-        change_info(animal_id="mouse"),
-        r"scan\.yaml, key animal_id: found 'mouse', allowed is a whole number",
-    ),
-    "wrong timestamp": (change_info(timestamp="March 11th"), r"key timestamp: found 'March 11th', allowed is ISO 8601"),
-    "wrong mei_source": (change_info(mei_source="yes"), r"key mei_source: found 'yes', allowed is 0 or 1"),
-    "broken yaml": (write("scan.yaml", b"animal_id: [1"), r"scan\.yaml: not a readable YAML file"),
-    "yaml that runs code": (
-        write("scan.yaml", b"!!python/object/apply:os.system ['true']"),
-        r"scan\.yaml: not a readable YAML file",
-    ),
-    "stack of an unknown unit": (
-        set_cell("stack_coordinates.csv", "unit_id", 2, "7"),
-        r"stack_coordinates\.csv, column unit_id, row 2: unit 7 is not in units\.csv",
-    ),
-    "double stack unit": (
-        set_cell("stack_coordinates.csv", "unit_id", 2, "100"),
-        r"stack_coordinates\.csv, columns stack, unit_id, row 7: \(a, 100\) is there already",
-    ),
-    "pixel value of 300": (
-        set_cell("monitor_calibration.csv", "pixel_value", 10, "300"),
-        r"column pixel_value, row 10: found '300', allowed is a number from 0 to 255",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", DEFECTS)
-def test_defect_is_named(export, name):
-    spoil, message = DEFECTS[name]
-    spoil(export)
-    with pytest.raises(InputError, match=message):
-        read_scan(export)
-
-
-RESPONSE_DEFECTS = {
-    "units missing": (
-        change_array("responses.npy", lambda a: a[:, 1:]),
-        r"responses\.npy: holds 5 units, but units\.csv has 6 rows",
-    ),
-    "trials missing": (
-        change_array("responses.npy", lambda a: a[1:]),
-        r"responses\.npy: holds 35, but trials\.csv has 36 rows",
-    ),
-    "nan of one unit": (
-        change_array("responses.npy", set_entry((3, 2), np.nan)),
-        r"responses\.npy, entry \(3, 2\) \(from 0\): found NaN in 1 entries",
-    ),
-    "behavior missing": (
-        change_table("behavior.csv", lambda t: t.iloc[2:]),
-        r"behavior\.csv: holds 34, but trials\.csv has 36 rows",
-    ),
-    "behavior column": (
-        change_table("behavior.csv", lambda t: t.drop(columns="dpupil")),
-        r"behavior\.csv: column 'dpupil' is missing",
-    ),
-    "nothing recorded": (
-        lambda f: [(f / n).unlink() for n in ("responses.npy", "behavior.csv")],
-        r"neither the traces form .* nor the responses form",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", RESPONSE_DEFECTS)
-def test_defect_of_the_responses_form_is_named(exports, tmp_path, name):
-    folder = shutil.copytree(exports["responses"], tmp_path / "scan")
-    spoil, message = RESPONSE_DEFECTS[name]
-    spoil(folder)
-    with pytest.raises(InputError, match=message):
-        read_scan(folder)
-
-
-def test_all_problems_at_once(export):
-    chosen = [
-        "missing file",
-        "double trial_idx",
-        "unknown field",
-        "images of floats",
-        "flips turned",
-        "wrong stim_type",
-    ]
-    for name in chosen:
-        DEFECTS[name][0](export)
-    with pytest.raises(InputError) as error:
-        read_scan(export)
-    lines = str(error.value).splitlines()
-    assert lines[0] == f"scan export {export}: {len(chosen)} problems"
-    assert len(lines) == len(chosen) + 1
 
 
 def test_many_rows_are_one_line(export):
@@ -400,9 +85,67 @@ def test_areas_and_layers_may_stand_in_units(tmp_path):
     assert scan.units.layer.tolist() == ["L2/3", "L4"] * 3
 
 
-def test_no_folder(tmp_path):
+@pytest.mark.parametrize(
+    "written", [np.asfortranarray, lambda a: a.astype(a.dtype.newbyteorder(">")), lambda a: a.astype(float)]
+)
+@pytest.mark.parametrize("form", ["traces", "responses"])
+def test_arrays_of_any_layout(exports, tmp_path, form, written):
+    """Fortran order, as MATLAB writes it, big-endian and float64: the same numbers."""
+    folder = shutil.copytree(exports[form], tmp_path / "scan")
+    for name in ("traces.npy", "frame_times_stim.npy", "frame_times_behavior.npy", "responses.npy"):
+        if (folder / name).is_file():
+            change_array(name, written)(folder)
+    expected = build_dataset(read_scan(exports[form]))
+    assert build_dataset(read_scan(folder)).load().equals(expected.load())
+
+
+@pytest.mark.parametrize("line_end", ["\r\n", "\r"])
+def test_tables_of_any_program(exports, tmp_path, line_end):
+    """Line ends of Windows and old Macs, letters beyond ASCII, quotes, spaces, a quoted line end."""
+    folder = shutil.copytree(exports["traces"], tmp_path / "scan")
+    for path in folder.glob("*.csv"):
+        path.write_bytes(path.read_text().replace("\n", line_end).encode())
+    text = (folder / "trials.csv").read_bytes().decode()
+    text = text.replace("photodiode fell off", '"µ-Kamera, ""links"", gelöscht\nam 11.3."').replace(
+        "imagenet", ' "图像"'
+    )
+    (folder / "trials.csv").write_bytes(text.encode())
+    images = (folder / "images.csv").read_bytes().decode().replace("imagenet", "图像")
+    (folder / "images.csv").write_bytes(images.encode())
+    scan = read_scan(folder)
+    expected = read_scan(exports["traces"])
+    assert scan.trials.exclusion_comment[5] == 'µ-Kamera, "links", gelöscht am 11.3.'
+    assert set(scan.trials.image_class) == {"图像"}
+    assert scan.units.equals(expected.units) and scan.eye.equals(expected.eye)
+    assert scan.trials.drop(columns=["exclusion_comment", "image_class"]).equals(
+        expected.trials.drop(columns=["exclusion_comment", "image_class"])
+    )
+    set_cell("trials.csv", "trial_idx", 30, "x")(folder)
+    with pytest.raises(InputError, match="row 31: found 'x'"):  # the comment takes two lines
+        read_scan(folder)
+
+
+def test_what_is_no_folder(exports, tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         read_scan(tmp_path / "nothing")
+    with pytest.raises(InputError, match="is a file, the folder of an export is needed"):
+        read_scan(exports["traces"] / "traces.npy")
+    with pytest.raises(
+        InputError, match=r"7 problems\n(?s:.*)neither the traces form .* is there\n.*scan\.yaml: file is m"
+    ):
+        read_scan(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_what_may_not_be_read(export):
+    for name in ("units.csv", "traces.npy", "area_masks.npz", "scan.yaml"):
+        (export / name).chmod(0)
+    with pytest.raises(InputError, match=r"4 problems\n.*units\.csv: cannot be read \(Permission denied\)"):
+        read_scan(export)
+    export.chmod(0)
+    with pytest.raises(InputError, match="no permission to read this folder"):
+        read_scan(export)
+    export.chmod(0o700)
 
 
 def test_verdict(exports):
@@ -414,3 +157,26 @@ def test_verdict(exports):
     assert set(verdict["files"]) == {path.name for path in exports["traces"].iterdir()}
     json.dumps(verdict)
     json.dumps(scan_verdict(read_scan(exports["responses"])))
+
+
+def test_excluded_trials_and_masks_that_are_no_somata_may_be_as_they_are(exports, tmp_path):
+    """What is wrong with a trial that was excluded is why it was; axons take part in nothing."""
+    folder = shutil.copytree(exports["traces"], tmp_path / "traces")
+    trials = pd.read_csv(folder / "trials.csv")
+    for column, value in (("flip_onset_s", trials.flip_blank_s[5] - 1), ("flip_end_s", 4.0)):
+        trials.loc[5, column] = value  # trial 5 is excluded
+        trials.to_csv(folder / "trials.csv", index=False)
+        assert read_scan(folder).trials.excluded.sum() == 1
+    trials.assign(excluded=False).to_csv(folder / "trials.csv", index=False)
+    with pytest.raises(InputError, match="flips out of order"):
+        read_scan(folder)
+    folder = shutil.copytree(exports["responses"], tmp_path / "responses")
+    responses = np.load(folder / "responses.npy")
+    responses[5, 2] = responses[8, 5] = np.nan  # an excluded trial; the last unit is an axon
+    np.save(folder / "responses.npy", responses)
+    scan = read_scan(folder)
+    assert build_dataset(scan).trial_idx.values.tolist() == [i for i in range(36) if i != 5]
+    responses[8, 4] = np.nan
+    np.save(folder / "responses.npy", responses)
+    with pytest.raises(InputError, match=r"entry \(8, 4\) \(from 0\): found NaN in 1 entries of somata"):
+        read_scan(folder)

@@ -2,6 +2,7 @@ import numpy as np
 import torch
 from golden import BEHAVIOR, EYE, images_f, network_f
 
+from neurostatic.data.reliability import cc_norm, feve
 from neurostatic.fitting.evaluation import TierTensors, predict, score_tiers, score_units
 
 NAN = float("nan")
@@ -60,10 +61,14 @@ def test_scores_are_exact_correlations():
 
 def test_scores_of_all_units_in_both_tiers():
     network = network_f()
-    tiers = {"train": tier_of_f(), "validation": tier_of_f((0, 1, 0, 1)), "test": tier_of_f((1, 1, 0))}
+    tiers = {"train": tier_of_f(), "validation": tier_of_f((0, 1, 0, 1)), "test": tier_of_f((1, 1, 0) * 6)}
     unit_ids = {"a": np.array([9, 4, 6])}
     table = score_tiers(network, {"a": tiers}, unit_ids)
-    assert list(table.columns) == ["scan", "unit_id", "tier", "pearson"]
+    assert list(table.columns) == ["scan", "unit_id", "tier", "pearson", "cc_norm", "feve"]
+    test = tiers["test"]
+    of_trials = (predict(network, "a", test).numpy(), test.responses.numpy(), test.image_index.numpy())
+    np.testing.assert_array_equal(table.cc_norm, np.append([NAN] * 3, cc_norm(*of_trials)))
+    np.testing.assert_array_equal(table.feve, np.append([NAN] * 3, feve(*of_trials)))
     assert table.tier.tolist() == ["validation"] * 3 + ["test"] * 3
     assert table.unit_id.tolist() == [9, 4, 6] * 2 and set(table.scan) == {"a"}
     for name in ("validation", "test"):
@@ -71,3 +76,11 @@ def test_scores_of_all_units_in_both_tiers():
         np.testing.assert_array_equal(table.pearson[table.tier == name], expected)
     empty = {**tiers, "test": tiers["test"].take(torch.zeros(0, dtype=torch.long))}
     assert set(score_tiers(network, {"a": empty}, unit_ids).tier) == {"validation"}
+
+
+def test_scores_do_not_depend_on_how_many_units_are_scored_at_a_time(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    predicted, responses = torch.randn(2, 30, 11, generator=generator)
+    whole = score_units(predicted, responses)
+    monkeypatch.setattr("neurostatic.fitting.evaluation.SCORED_UNITS", 4)
+    assert torch.equal(score_units(predicted, responses), whole)

@@ -277,3 +277,10 @@ def test_training_on_images_in_color():
     assert network.core.convolutions[0].in_channels == 2
     validation = scans["a"]["validation"]
     assert score_units(predict(network, "a", validation), validation.responses).mean() > 0.4
+
+
+def test_a_scan_without_validation_trials_is_an_error():
+    scans = make_scans(names=("a", "b"))
+    scans["b"]["validation"] = scans["b"]["validation"].take(torch.zeros(0, dtype=torch.long))
+    with pytest.raises(InputError, match="scan b: no trial is of the validation tier"):
+        train_network(NETWORK_F, QUICK, scans, 1, CPU, quiet)

@@ -178,14 +178,14 @@ def test_two_fields_have_one_depth_and_their_own_pixels(scan, data):
 
 
 def test_the_reader_survives_and_drops_few_trials_for_the_right_reasons(scan, data, truth):
-    lost = {name: data.attrs[f"dropped_{name}"] for name in ("excluded", "flips", "eye", "treadmill")}
+    lost = {name: data.attrs[f"dropped_{name}"] for name in ("excluded", "response", "eye", "treadmill")}
     assert all(count > 0 for count in lost.values())
     kept = np.isin(truth.trial_idx, data.trial_idx)
     assert sum(lost.values()) == (~kept).sum() < 0.08 * len(kept)
     assert kept[truth.blemish == ""].all()
     excluded = noted(truth, "excluded: monitor flicker")
     no_flip = np.any([noted(truth, words) for words in (*FLIPS.values(), "outside the scan")], axis=0) & ~excluded
-    assert lost["excluded"] == excluded.sum() and lost["flips"] == no_flip.sum()
+    assert lost["excluded"] == excluded.sum() and lost["response"] == no_flip.sum()
     assert not kept[excluded | no_flip].any()
     eye = ("pupil not tracked", "eye time stamp lost", "camera off")
     no_eye = np.any([noted(truth, words) for words in eye], axis=0) & ~excluded & ~no_flip

@@ -10,6 +10,7 @@ from neurostatic.data.responses import (
     lowpass_filter,
     sampling_period,
     smooth_inside,
+    within_gaps,
 )
 from neurostatic.store import InputError
 
@@ -42,7 +43,8 @@ def sample_eye(eye: pd.DataFrame, times_s: np.ndarray, window_s: float) -> pd.Da
     """Pupil radius, its rate of change and the pupil's center at given times (Eye).
 
     Gaps of one or two video frames are filled. Longer gaps stay, and grow by the half width of the filter on both
-    sides. dpupil is in px/s; upstream's was in arbitrary units that depended on the camera (`derivative_filter`).
+    sides, as do those of more than a second without rows. dpupil is in px/s; upstream's was in arbitrary units that
+    depended on the camera (`derivative_filter`).
 
     Args:
         eye: time_s (behavior clock), radius_px, center_x_px, center_y_px.
@@ -68,13 +70,15 @@ def sample_eye(eye: pd.DataFrame, times_s: np.ndarray, window_s: float) -> pd.Da
         "pupil_x": smooth_inside(fill_nans(eye.center_x_px, EYE_GAP), taps),
         "pupil_y": smooth_inside(fill_nans(eye.center_y_px, EYE_GAP), taps),
     }
-    return pd.DataFrame({name: interpolate(time_s, signal, times_s) for name, signal in filtered.items()})
+    recorded_s = np.where(within_gaps(time_s, times_s, window_s + period_s), np.nan, times_s)
+    return pd.DataFrame({name: interpolate(time_s, signal, recorded_s) for name, signal in filtered.items()})
 
 
 def sample_treadmill(treadmill: pd.DataFrame, times_s: np.ndarray, window_s: float) -> np.ndarray:
     """Running speed at given times, the absolute value of the filtered velocity (Treadmill).
 
-    NaNs in the velocity are not filled: they spread by the half width of the filter.
+    NaNs in the velocity are not filled: they, and gaps of more than a second without rows, spread by the half width
+    of the filter.
 
     Args:
         treadmill: time_s (behavior clock), velocity_cm_s.
@@ -85,9 +89,9 @@ def sample_treadmill(treadmill: pd.DataFrame, times_s: np.ndarray, window_s: flo
         (trial,) speed in cm/s, NaN where unknown.
     """
     time_s = treadmill.time_s.to_numpy(float)
-    taps = lowpass_filter(window_s, sampling_period(time_s))
-    speed = np.abs(smooth_inside(treadmill.velocity_cm_s.to_numpy(float), taps))
-    return interpolate(time_s, speed, times_s)
+    period_s = sampling_period(time_s)
+    speed = np.abs(smooth_inside(treadmill.velocity_cm_s.to_numpy(float), lowpass_filter(window_s, period_s)))
+    return interpolate(time_s, speed, np.where(within_gaps(time_s, times_s, window_s + period_s), np.nan, times_s))
 
 
 def wheel_velocity(
@@ -101,14 +105,19 @@ def wheel_velocity(
 
     Args:
         time_s: (sample,) increasing.
-        counts: (sample,) of the wheel encoder.
+        counts: (sample,) of the wheel encoder, NaN where it was not read.
 
     Returns:
-        (sample,) cm/s, signed.
+        (sample,) cm/s, signed, NaN where counts or time are.
     """
-    steps = np.diff(np.asarray(counts, dtype=float), prepend=float(counts[0]))
+    time_s, counts = np.asarray(time_s, dtype=float), np.asarray(counts, dtype=float)
+    known = ~np.isnan(time_s) & ~np.isnan(counts)
+    known_s = time_s[known]
+    steps = np.diff(counts[known], prepend=counts[known][0])
     position = np.cumsum(steps - COUNTER_RANGE * np.rint(steps / COUNTER_RANGE))
-    n_points = max(2, round(rate_hz * (time_s[-1] - time_s[0])) + 1)
-    grid_s = np.linspace(time_s[0], time_s[-1], n_points)
-    counts_per_s = np.gradient(np.interp(grid_s, time_s, position), grid_s[1] - grid_s[0])
-    return np.interp(time_s, grid_s, counts_per_s / counts_per_revolution * np.pi * diameter_cm)
+    n_points = max(2, round(rate_hz * (known_s[-1] - known_s[0])) + 1)
+    grid_s = np.linspace(known_s[0], known_s[-1], n_points)
+    counts_per_s = np.gradient(np.interp(grid_s, known_s, position), grid_s[1] - grid_s[0])
+    velocity_cm_s = np.full(len(time_s), np.nan)
+    velocity_cm_s[known] = np.interp(known_s, grid_s, counts_per_s / counts_per_revolution * np.pi * diameter_cm)
+    return velocity_cm_s

@@ -52,7 +52,7 @@ def area_resize(
 
 
 def picture_hashes(images: np.ndarray, rows: Sequence[int] | None = None) -> np.ndarray:
-    """SHA-256 of the pixels of each image: the same picture under two names has one hash.
+    """SHA-256 of the pixels of each image, as float32: the same picture under two names or in two dtypes has one hash.
 
     Memory-mapped images are read one by one.
 
@@ -63,7 +63,9 @@ def picture_hashes(images: np.ndarray, rows: Sequence[int] | None = None) -> np.
     Returns:
         (row,) text.
     """
-    digests = [hashlib.sha256(np.ascontiguousarray(images[row])).hexdigest() for row in _positions(images, rows)]
+    digests = [
+        hashlib.sha256(np.ascontiguousarray(images[row], np.float32)).hexdigest() for row in _positions(images, rows)
+    ]
     return np.array(digests, dtype=str)
 
 

@@ -5,6 +5,8 @@ from scipy.ndimage import convolve1d
 
 from neurostatic.store import BLOCK_BYTES, release_pages
 
+LONGEST_GAP_S = 1.0  # that a filter may bridge: of the samples it takes for evenly spaced
+
 
 def sampling_period(times_s: np.ndarray) -> float:
     """Median step of the times, NaNs left out, rounded to 1 ns.
@@ -43,18 +45,18 @@ def derivative_filter(window_s: float, period_s: float) -> np.ndarray:
     """Derivative of the Hamming filter in units of the signal per second; rising signals give positive values.
 
     g[n] = 0.46 sin(2 pi n / N) / (d 0.23 N cot(pi / N)), N = 2m. Upstream left out the divisor, so that its dpupil
-    was 4.4 (8 Hz) to 703 (100 Hz) times the slope per sample.
+    was 4.4 (8 Hz) to 703 (100 Hz) times the slope per sample. A slope needs two samples on each side: where m is 1
+    upstream's filter was all zero, here m is then 2.
 
     Returns:
         (2m + 1,) taps.
 
-    Raises:
-        ValueError: m < 2; a filter that short cannot tell a slope.
+    Raises ValueError if the sampling period is longer than the window.
     """
     half = filter_half_width(window_s, period_s)
-    if half < 2:
-        raise ValueError(f"a slope over {window_s} s needs a sampling period of at most half of it, found {period_s} s")
-    n = 2 * half
+    if half == 0:
+        raise ValueError(f"a slope over {window_s} s needs a sampling period of at most that, found {period_s} s")
+    n = 2 * max(half, 2)
     gain_per_sample = 0.23 * n / np.tan(np.pi / n)
     return 0.46 * np.sin(2 * np.pi * np.arange(n + 1) / n) / (gain_per_sample * period_s)
 
@@ -133,17 +135,20 @@ def depth_count(z_um: np.ndarray, tolerance_um: float = 1.0) -> int:
     return 1 + int((np.diff(np.sort(np.asarray(z_um, dtype=float))) > tolerance_um).sum())
 
 
-def presentation_duration(flips_s: np.ndarray) -> float:
-    """Median time for which a picture is shown, NaN flips left out.
+def presentation_duration(flips_s: np.ndarray, wanted: np.ndarray) -> float:
+    """Median time for which a picture is shown in the wanted trials, NaN flips left out.
 
     Args:
-        flips_s: (trial, 3) blank, onset and end flips. Where no trial has an end flip, the next trial's blank flip
-            ends the picture.
+        flips_s: (trial, 3) blank, onset and end flips of all trials. Where no trial has an end flip, the next trial's
+            blank flip ends the picture.
+        wanted: (trial,) bool.
     """
-    blank_s, onset_s, end_s = flips_s[np.argsort(flips_s[:, 1], kind="stable")].T
+    order = np.argsort(flips_s[:, 1], kind="stable")
+    blank_s, onset_s, end_s = flips_s[order].T
     if np.isnan(end_s).all():
         end_s = np.append(blank_s, np.nan)[1:]
-    durations_s = (end_s - onset_s)[~np.isnan(end_s - onset_s)]
+    durations_s = (end_s - onset_s)[wanted[order]]
+    durations_s = durations_s[~np.isnan(durations_s)]
     return float(np.median(durations_s)) if len(durations_s) else np.nan
 
 
@@ -171,6 +176,25 @@ def sampling_range(volume_times_s: np.ndarray, delay_s: np.ndarray, window_s: fl
     if len(volume_times_s) <= 2 * half:
         return np.inf, -np.inf
     return volume_times_s[half] + np.max(delay_s), volume_times_s[-1 - half] + np.min(delay_s)
+
+
+def within_gaps(times_s: np.ndarray, queries_s: np.ndarray, reach_s: float) -> np.ndarray:
+    """Which queries are closer than `reach_s` to a gap of more than a second in the times, where nothing was recorded.
+
+    Args:
+        times_s: (time,) increasing; a NaN stands for a sample of which only the time is not known.
+        queries_s: (query,) NaN is never within a gap.
+
+    Returns:
+        (query,) bool.
+    """
+    known = np.flatnonzero(~np.isnan(times_s))
+    lost_s = np.diff(times_s[known]) - np.diff(known) * sampling_period(times_s)
+    within = np.zeros(len(queries_s), dtype=bool)
+    for gap in np.flatnonzero(lost_s > LONGEST_GAP_S):
+        start_s, stop_s = times_s[known[gap : gap + 2]]
+        within |= (queries_s > start_s - reach_s) & (queries_s < stop_s + reach_s)
+    return within
 
 
 def sample_responses(
@@ -221,8 +245,7 @@ def sample_responses(
         ]
         responses[known, columns] = np.transpose(sampled)
         release_pages(traces)
-    half = len(taps) // 2
-    first_s, last_s = (times_s[half], times_s[-1 - half]) if n_volumes > 2 * half else (np.inf, -np.inf)
+    first_s, last_s = sampling_range(times_s, np.zeros(1), window_s)
     for trial in np.flatnonzero(known):
         outside = (sample_times_s[trial] < first_s + delay_s) | (sample_times_s[trial] > last_s + delay_s)
         responses[trial, outside] = np.nan

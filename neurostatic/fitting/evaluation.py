@@ -7,10 +7,12 @@ import pandas as pd
 import torch
 
 from neurostatic.data.datasets import Member
+from neurostatic.data.reliability import cc_norm, feve
 from neurostatic.models.networks import CorePlusReadout
 from neurostatic.statistics import pearson
 
 MEAN_TRIALS = 256  # read at a time
+SCORED_UNITS = 4096  # at a time: correlations need double precision
 
 
 class StoredResponses:
@@ -106,9 +108,12 @@ def score_units(predicted: torch.Tensor, responses: torch.Tensor) -> torch.Tenso
     Args:
         predicted, responses: (trial, unit).
     """
-    correlation = pearson(predicted.cpu().numpy(), responses.cpu().numpy())
-    constant = predicted.std(0).cpu().numpy() == 0
-    return torch.from_numpy(np.where(constant, 0.0, correlation))
+    scores = []
+    for some, recorded in zip(predicted.split(SCORED_UNITS, 1), responses.split(SCORED_UNITS, 1), strict=True):
+        correlation = pearson(some.cpu().numpy(), recorded.cpu().numpy())
+        constant = some.std(0).cpu().numpy() == 0
+        scores.append(torch.from_numpy(np.where(constant, 0.0, correlation)))
+    return torch.cat(scores)
 
 
 def score_tiers(
@@ -117,12 +122,21 @@ def score_tiers(
     """TestScores.UnitScores: single-trial correlation of every unit in the validation and the test tier.
 
     Returns:
-        scan, unit_id, tier, pearson. A tier without trials has no rows.
+        scan, unit_id, tier, pearson, and of the test tier, whose images are repeated, cc_norm and feve: the correlation
+        with the mean response over the highest possible one, and the explained part of the explainable variance. A tier
+        without trials has no rows.
     """
     tables = []
     for scan, tiers in scans.items():
         for tier in ("validation", "test"):
-            if len(tiers[tier].responses):
-                scores = score_units(predict(network, scan, tiers[tier]), tiers[tier].responses).numpy()
-                tables.append(pd.DataFrame({"scan": scan, "unit_id": unit_ids[scan], "tier": tier, "pearson": scores}))
+            responses = tiers[tier].responses
+            if not len(responses):
+                continue
+            predicted = predict(network, scan, tiers[tier])
+            scores = score_units(predicted, responses).numpy()
+            table = pd.DataFrame({"scan": scan, "unit_id": unit_ids[scan], "tier": tier, "pearson": scores})
+            if tier == "test":
+                of_trials = (predicted.cpu().numpy(), responses.cpu().numpy(), tiers[tier].image_index.cpu().numpy())
+                table = table.assign(cc_norm=cc_norm(*of_trials), feve=feve(*of_trials))
+            tables.append(table)
     return pd.concat(tables, ignore_index=True)

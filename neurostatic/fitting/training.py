@@ -38,6 +38,11 @@ def train_network(
 
     Raises InputError if no unit's responses vary in a validation tier, or the training diverged from the start.
     """
+    untested = [scan for scan, tiers in scans.items() if not len(tiers["validation"].responses)]
+    if untested:
+        raise InputError(
+            f"scan {', '.join(untested)}: no trial is of the validation tier; see preprocessing.validation_*"
+        )
     n_units = {scan: tiers["train"].responses.shape[1] for scan, tiers in scans.items()}
     channels = next(iter(scans.values()))["train"].all_images.shape[1]
     network = CorePlusReadout(config, n_units, channels)

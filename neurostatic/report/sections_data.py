@@ -24,9 +24,10 @@ from neurostatic.report.style import finite
 REPEATING_P = 0.01
 DROPPED = {
     "excluded": "marked as excluded",
-    "flips": "outside the recording, or a flip missing",
+    "response": "no response: outside the recording, or a flip missing",
     "eye": "pupil not tracked",
     "treadmill": "treadmill not recorded",
+    "withheld": "responses withheld",
     "leaking": "picture also in a higher tier",
 }
 

@@ -1,22 +1,7 @@
 """What the rules read, worked out from the config: named lists, and functions of the wildcards."""
 
 LOOP_OF_TARGET = {target: loop for loop in CONFIG.loops.values() for target in loop.targets}
-EXPORTED_FILES = [
-    "scan.yaml",
-    "units.csv",
-    "fields.csv",
-    "area_masks.npz",
-    "trials.csv",
-    "images.npy",
-    "images.csv",
-    "traces.npy",
-    "frame_times_stim.npy",
-    "frame_times_behavior.npy",
-    "eye.csv",
-    "treadmill.csv",
-    "stack_coordinates.csv",
-    "monitor_calibration.csv",
-]
+EXPORTED_FILES = [*TRACES_FORM, *OPTIONAL_FILES]
 SIMULATED = [scan for scan, source in CONFIG.scans.items() if source == SIMULATE]
 NETWORKS = {name: asdict(network) for name, network in CONFIG.networks.items()}
 CORE_OF = {"cnn": "GaussianLaplace", "linear": "StackedLinearGaussianLaplace"}

@@ -11,5 +11,6 @@ from neurostatic.store import write_arrays
 with door(snakemake):
     source, options = snakemake.params.source, Preprocessing(**snakemake.params.preprocessing)
     dataset = read_sensorium(source, options) if is_sensorium(source) else build_dataset(read_scan(source), options)
-    print(f"{dataset.sizes['trial']} trials, {dataset.sizes['unit']} units, {dataset.sizes['image']} images")
+    dead = f"{int(dataset.dead.sum())} of them dead"
+    print(f"{dataset.sizes['trial']} trials, {dataset.sizes['unit']} units ({dead}), {dataset.sizes['image']} images")
     write_arrays(dataset, snakemake.output[0], origin(snakemake, options.tier_seed))

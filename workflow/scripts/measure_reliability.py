@@ -11,4 +11,4 @@ with door(snakemake):
     seed = snakemake.params.statistics["seed"]
     units = measure_reliability(open_multi_dataset(paths, DataConfig(**snakemake.params.data_config)), seed)
     write_table(units, snakemake.output[0], origin(snakemake, seed))
-    print(units[["oracle", "oracle_spearman", "cc_max", "explainable"]].median().round(3).to_string())
+    print(units[["oracle", "oracle_spearman", "jackknife", "cc_max", "explainable"]].median().round(3).to_string())

@@ -23,7 +23,9 @@ with door(snakemake, device):
     }
     training = Training(**snakemake.params.training)
     network, history = train_network(Network(**snakemake.params.network), training, scans, seed, torch.device(device))
-    made = origin(snakemake, seed, device) | {"data_hash": data_hash(data_config)}
+    made = origin(snakemake, seed, device)
+    if data_config.reliable_p == 1 and "+" not in data_config.brain_area + data_config.layer:
+        made["data_hash"] = data_hash(data_config)  # the published database knows such a configuration
     scores = score_tiers(network, scans, {name: member.unit_id for name, member in members.items()})
     write_table(scores, snakemake.output.scores, made)
     write_table(pd.DataFrame(history), snakemake.output.history, made)

@@ -5,7 +5,7 @@ from neurostatic.data.datasets.hashing import data_hash
 from neurostatic.data.datasets.layout import assemble
 from neurostatic.data.datasets.multi import Member, StaticMultiDataset, open_multi_dataset, trials_of_type
 from neurostatic.data.datasets.normalization import Normalization, normalization, scaling_factors
-from neurostatic.data.datasets.repeats import measure_reliability
+from neurostatic.data.datasets.reliability import measure_reliability
 from neurostatic.data.datasets.signals import BEHAVIOR, EYE_AXES, Signals, valid_trials
 
 __all__ = [

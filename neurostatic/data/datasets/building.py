@@ -38,7 +38,7 @@ def build_dataset(scan: Scan, options: Preprocessing = PUBLISHED) -> xr.Dataset:
 
     Raises InputError if no valid trial is left, no image is repeated (imagenet scans), the images are smaller than
     asked for, or were shown for less than the response window, luminance is asked for without a calibration, or
-    float16 does not hold the responses.
+    float16 does not hold the responses (for which they are read once more).
     """
     units = unit_table(scan)
     trials = scan.trials.sort_values("trial_idx", kind="stable")
@@ -85,6 +85,9 @@ def _images(scan: Scan, trials: pd.DataFrame, options: Preprocessing) -> tuple[n
     image_table = trials.groupby(IDENTITY, as_index=False).agg(
         n_trials=("trial_idx", "size"), stimulus_type=("stimulus_type", "first")
     )
+    if options.tier_rule == "2019":  # by all that was shown: what is dropped must not decide
+        shown = scan.trials.groupby(IDENTITY).size()
+        image_table["n_trials"] = shown.loc[pd.MultiIndex.from_frame(image_table[IDENTITY])].to_numpy()
     source = _positions(image_table, scan.image_table)
     image_table["picture"] = picture_hashes(scan.images, source)
     image_table["tier"] = condition_tiers(

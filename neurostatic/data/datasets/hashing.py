@@ -3,6 +3,7 @@
 import hashlib
 
 from neurostatic.config import DataConfig
+from neurostatic.data.datasets.normalization import FIELDS
 
 
 def data_hash(config: DataConfig, data_type: str = "CorrectedAreaLayer") -> str:
@@ -18,7 +19,7 @@ def data_hash(config: DataConfig, data_type: str = "CorrectedAreaLayer") -> str:
     values = {
         "brain_area": config.brain_area,
         "data_type": data_type,
-        "exclude": ",".join(config.exclude),
+        "exclude": ",".join(name for name in FIELDS if name in config.exclude),
         "layer": config.layer,
         "normalize": True,
         "normalize_per_image": config.normalize_per_image,

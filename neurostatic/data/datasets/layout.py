@@ -21,9 +21,8 @@ UNITS = {
     **dict.fromkeys(("um_x", "um_y", "um_z", "um_height", "um_width"), "um"),
     **dict.fromkeys(("px_x", "px_y", "px_height", "px_width"), "px of the field"),
 }
-# float16 has 11 significant bits from 6e-5 to 65504, and steps of 6e-8 below.
-HALF_LARGEST, HALF_SMALLEST = 65504.0, 6.1e-5
-HALF_RANGE = 100  # largest value of a unit over the smallest that must still have all its bits
+LARGEST_LOSS = 1e-3  # of float16: rms rounding error of a unit over the rms of its responses
+CHECKED_TRIALS = 256  # at a time
 
 
 def assemble(
@@ -42,22 +41,22 @@ def assemble(
     Args:
         trials: the valid trials with the columns TRIAL_COORDINATES.
         units: with the columns UNIT_COORDINATES.
-        image_table: image_class and image_id of each image.
+        image_table: image_class, image_id and picture (hash of the pixels that were shown) of each image.
         images: (image, y, x) or (image, channel, y, x).
         signals: of all trials, of which `kept` are the valid ones.
-        response_dtype: 'float32' or 'float16'.
+        response_dtype: 'float32' or 'float16', for which all responses are read once more.
 
-    Raises InputError if float16 would lose what was recorded of a unit.
+    Raises InputError if float16 would lose the responses of a unit.
     """
     if response_dtype == "float16":
-        _check_half(signals, units.unit_id.to_numpy())
+        _check_half(signals, kept, units.unit_id.to_numpy())
     coordinates = {name: ("trial", _column(trials[name])) for name in TRIAL_COORDINATES}
     coordinates |= {name: ("unit", _column(units[name])) for name in UNIT_COORDINATES}
     responses = rows_on_demand(
         ("trial", "unit"),
         (len(kept), len(units)),
         response_dtype,
-        lambda rows: signals.read_responses(kept[rows]).astype(response_dtype),
+        lambda rows: signals.read_responses(kept[rows]).astype(response_dtype, copy=False),
     )
     dataset = xr.Dataset(
         {
@@ -71,6 +70,7 @@ def assemble(
             "dead": ("unit", ~(signals.high > signals.low)),
             "images_class": ("image", _column(image_table.image_class)),
             "images_id": ("image", _column(image_table.image_id)),
+            "images_picture": ("image", _column(image_table.picture)),
             "behavior_channel": list(BEHAVIOR),
             "eye_axis": list(EYE_AXES),
         },
@@ -86,13 +86,21 @@ def _column(values: pd.Series) -> np.ndarray:
     return values.to_numpy() if values.dtype.kind in "iufb" else np.array(values.tolist(), dtype=str)
 
 
-def _check_half(signals: Signals, unit_ids: np.ndarray) -> None:
-    """Is what was recorded of every unit within the range of float16?"""
-    largest = np.fmax(np.abs(signals.low), np.abs(signals.high))
-    lost = (largest > HALF_LARGEST) | ((largest > 0) & (largest < HALF_RANGE * HALF_SMALLEST))
-    if lost.any():
+def _check_half(signals: Signals, kept: np.ndarray, unit_ids: np.ndarray) -> None:
+    """Does float16 hold the responses of every unit, whose 11 bits reach from 6e-5 to 65504?"""
+    lost, power, largest = np.zeros((3, len(unit_ids)))
+    for start in range(0, len(kept), CHECKED_TRIALS):
+        responses = signals.read_responses(kept[start : start + CHECKED_TRIALS])
+        with np.errstate(over="ignore"):
+            rounded = responses.astype(np.float16).astype(np.float32)
+        lost += ((rounded - responses) ** 2).sum(0)  # infinite beyond the range
+        power += (responses**2).sum(0)
+        largest = np.maximum(largest, np.abs(responses).max(0))
+    bad = lost > LARGEST_LOSS**2 * power
+    if bad.any():
+        loss = np.sqrt(lost[bad][0] / power[bad][0])
         raise InputError(
-            f"preprocessing.response_dtype: float16 does not hold the responses of {lost.sum()} units, the first is "
-            f"unit {unit_ids[lost][0]} with values up to {largest[lost][0]:g}; allowed are largest values from "
-            f"{HALF_RANGE * HALF_SMALLEST:g} to {HALF_LARGEST:g}, or float32"
+            f"preprocessing.response_dtype: float16 does not hold the responses of {bad.sum()} units, the first is "
+            f"unit {unit_ids[bad][0]} with values up to {largest[bad][0]:g} and a rounding error of {loss:.2g} of "
+            f"them; allowed is {LARGEST_LOSS:g}, or float32"
         )

@@ -13,17 +13,16 @@ import xarray as xr
 from neurostatic.config import DataConfig
 from neurostatic.data.anatomy import select_units
 from neurostatic.data.datasets.normalization import DEFAULT, Normalization, normalization
-from neurostatic.data.frames import picture_hashes
 from neurostatic.data.reliability import permutation_p
 from neurostatic.data.tiers import leaking_trials
 from neurostatic.store import InputError, load_arrays, open_arrays, report_problems
 
 VARIABLES = (
-    "images", "responses", "behavior", "pupil_center", "tier", "image_index", "stimulus_type", "unit_id", "brain_area",
-    "layer",
+    "images", "responses", "behavior", "pupil_center", "tier", "image_index", "image_class", "image_id",
+    "images_picture", "stimulus_type", "unit_id", "brain_area", "layer",
 )  # fmt: skip
 RELIABILITY_SEED = 0
-IN_MEMORY_BYTES = 2**30  # responses of a scan above this stay in the file and are read batch by batch
+IN_MEMORY_BYTES = 2**30  # responses (as float32) of all scans above this stay in the files, read batch by batch
 
 
 @dataclass(frozen=True)
@@ -105,9 +104,9 @@ def open_multi_dataset(paths: Mapping[str, str | Path], config: DataConfig = DEF
     """Open data sets, and keep the wanted units and trials of each (StaticMultiDataset, DataConfig).
 
     Statistics come from all units of a scan, before the choice of units, and from the trials that `normalization`
-    names. A picture that is test (validation) in one scan is no train (validation) picture of another: such trials are
-    left out, with a warning, as is a scan without a wanted unit. Responses above 1 GB stay in the store and are read
-    when they are asked for.
+    names. An image that is test (validation) in one scan is no train (validation) image of another: such trials are
+    left out, with a warning, as is a scan without a wanted unit. Responses of more than 1 GB in all stay in their
+    stores and are read when they are asked for.
 
     Args:
         paths: store of each scan; their order is the order of the members.
@@ -121,6 +120,9 @@ def open_multi_dataset(paths: Mapping[str, str | Path], config: DataConfig = DEF
             datasets[name] = _open(path)
         except InputError as error:
             problems.append(str(error))
+    in_memory = sum(4 * dataset.responses.size for dataset in datasets.values()) <= IN_MEMORY_BYTES
+    if in_memory:
+        datasets = {name: load_arrays(dataset, paths[name]) for name, dataset in datasets.items()}
     sizes = {name: {dim: dataset.sizes[dim] for dim in dataset.images.dims[1:]} for name, dataset in datasets.items()}
     if any(size != next(iter(sizes.values())) for size in sizes.values()):
         problems.append(f"images differ in size: {sizes}; all scans need one size")
@@ -142,7 +144,6 @@ def open_multi_dataset(paths: Mapping[str, str | Path], config: DataConfig = DEF
                 f"scan {name}: {wanted}; areas: {_counts(dataset.brain_area)}; layers: {_counts(dataset.layer)}"
             )
             continue
-        in_memory = _fit_in_memory(dataset)
         if len(units) < dataset.sizes["unit"]:  # a choice of all would only slow down reading
             dataset = dataset.isel(unit=units)
         if len(trials) < dataset.sizes["trial"]:
@@ -151,13 +152,14 @@ def open_multi_dataset(paths: Mapping[str, str | Path], config: DataConfig = DEF
     if not members:
         problems += empty
     report_problems("data set", problems)
+    _warn_of_unknown_names(datasets, config)
     for left_out in empty:
         warnings.warn(f"left out: {left_out}", stacklevel=2)
     return StaticMultiDataset(members)
 
 
 def _open(path: str | Path) -> xr.Dataset:
-    """A data set in memory, but for responses above 1 GB.
+    """A data set in memory, but for its responses.
 
     Raises InputError if it is not one.
     """
@@ -165,11 +167,7 @@ def _open(path: str | Path) -> xr.Dataset:
     missing = [variable for variable in VARIABLES if variable not in dataset.variables]
     if missing:
         raise InputError(f"{path}: not a data set, it lacks {', '.join(missing)}")
-    return load_arrays(dataset, path, but=() if _fit_in_memory(dataset) else ("responses",))
-
-
-def _fit_in_memory(dataset: xr.Dataset) -> bool:
-    return dataset.responses.nbytes <= IN_MEMORY_BYTES
+    return load_arrays(dataset, path, but=("responses",))
 
 
 def trials_of_type(stimulus_type: np.ndarray, wanted: str) -> np.ndarray:
@@ -206,23 +204,43 @@ def _reliable(dataset: xr.Dataset, p: float) -> np.ndarray:
     return np.nan_to_num(found, nan=1.0) < p
 
 
+def _warn_of_unknown_names(datasets: dict[str, xr.Dataset], config: DataConfig) -> None:
+    """A name among several that no unit of any scan has is perhaps misspelt."""
+    for key in ("brain_area", "layer"):
+        known = {name for dataset in datasets.values() for name in dataset[key].values.tolist()}
+        names = getattr(config, key).split("+")
+        unknown = [name for name in names if name not in known] if len(names) > 1 and names[0] != "all" else []
+        if unknown:
+            found = ", ".join(sorted(known))
+            warnings.warn(f"data_config.{key}: no unit is of {', '.join(unknown)}; found: {found}", stacklevel=3)
+
+
 def _counts(labels: xr.DataArray) -> str:
     return ", ".join(f"{label} {count}" for label, count in sorted(Counter(labels.values.tolist()).items()))
 
 
 def _without_leaks(datasets: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
-    """Leave out trials whose picture belongs to a higher tier (train < validation < test) in another scan."""
+    """Leave out trials whose image belongs to a higher tier (train < validation < test) in another scan.
+
+    The same image has the same pixels, as they were shown, or the same class and id.
+    """
     if len(datasets) < 2:
         return datasets
-    pictures = [picture_hashes(dataset.images.values)[dataset.image_index.values] for dataset in datasets.values()]
     tiers = [dataset.tier.values for dataset in datasets.values()]
-    leaking = leaking_trials(np.concatenate(tiers), np.concatenate(pictures))
+    pictures = [dataset.images_picture.values[dataset.image_index.values] for dataset in datasets.values()]
+    names = [
+        [f"{a}|{b}" for a, b in zip(dataset.image_class.values, dataset.image_id.values, strict=True)]
+        for dataset in datasets.values()
+    ]
+    leaking = np.zeros(sum(map(len, tiers)), dtype=bool)
+    for identity in (pictures, names):
+        leaking |= leaking_trials(np.concatenate(tiers), np.concatenate(identity))
     ends = np.cumsum([len(tier) for tier in tiers])[:-1]
     kept = {}
     for (name, dataset), leaks in zip(datasets.items(), np.split(leaking, ends), strict=True):
         if leaks.any():
             warnings.warn(
-                f"scan {name}: {leaks.sum()} trials left out, their pictures are test or validation in other scans",
+                f"scan {name}: {leaks.sum()} trials left out, their images are test or validation in other scans",
                 stacklevel=3,
             )
         kept[name] = dataset.isel(trial=~leaks).assign_attrs(dropped_leaking=int(leaks.sum()))

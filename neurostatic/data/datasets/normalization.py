@@ -53,7 +53,7 @@ class Normalization:
 
     def responses(self, responses: np.ndarray) -> np.ndarray:
         """(trial, unit) responses / std, float32; not centered."""
-        return (responses * self.response_factor).astype(np.float32)
+        return np.multiply(responses, self.response_factor.astype(np.float32), dtype=np.float32)
 
     def behavior(self, behavior: np.ndarray) -> np.ndarray:
         """(trial, 3) behavior / std, float32; not centered."""
@@ -183,10 +183,15 @@ def scaling_factors(std: np.ndarray) -> np.ndarray:
 def _image_statistics(dataset: xr.Dataset, rows: np.ndarray, by_image: bool) -> tuple[float, float]:
     """Mean and std of the images of these trials, each presentation counted (see `normalization`)."""
     shown, times = np.unique(dataset.image_index.values[rows], return_counts=True)
-    images = dataset.images.values[shown].reshape(len(shown), -1).astype(float)
-    mean = float(np.average(images.mean(1), weights=times))
+    images = dataset.images[shown]
+    of_images = []  # mean and mean square deviation from it, image by image
+    for block in row_blocks(images):
+        pixels = images[block].values.reshape(block.stop - block.start, -1).astype(float)
+        of_images.append(np.stack([pixels.mean(1), pixels.var(1)], 1))
+    means, variances = np.concatenate(of_images).T
+    mean = float(np.average(means, weights=times))
     if by_image:
-        return mean, float(np.average(images.std(1), weights=times))
-    n_pixels = len(rows) * images.shape[1]
-    squares = float((times * ((images - mean) ** 2).sum(1)).sum())
-    return mean, float(np.sqrt(squares / (n_pixels - 1)))
+        return mean, float(np.average(np.sqrt(variances), weights=times))
+    n_pixels = len(rows) * images[0].size
+    variance = float(np.average(variances + (means - mean) ** 2, weights=times))
+    return mean, float(np.sqrt(variance * n_pixels / (n_pixels - 1)))

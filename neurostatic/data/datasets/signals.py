@@ -16,9 +16,10 @@ from neurostatic.data.responses import (
     sample_responses,
     sampling_period,
     sampling_range,
+    within_gaps,
 )
 from neurostatic.data.scans import Scan
-from neurostatic.store import InputError, release_pages
+from neurostatic.store import BLOCK_BYTES, InputError, release_pages
 
 BEHAVIOR = ("pupil_radius", "dpupil", "treadmill")
 EYE_AXES = ("x", "y")
@@ -68,7 +69,7 @@ def valid_trials(signals: Signals, excluded: np.ndarray, where: str) -> tuple[np
     """
     reasons = {
         "dropped_excluded": excluded.astype(bool),
-        "dropped_flips": ~signals.has_responses,
+        "dropped_response": ~signals.has_responses,
         "dropped_eye": np.isnan(signals.behavior[:, :2]).any(1) | np.isnan(signals.pupil_center).any(1),
         "dropped_treadmill": np.isnan(signals.behavior[:, 2]),
     }
@@ -88,9 +89,13 @@ def _binned(scan: Scan, trial_rows: np.ndarray, unit_rows: np.ndarray) -> Signal
     behavior = scan.behavior.iloc[trial_rows]
 
     def read_responses(trials: np.ndarray) -> np.ndarray:
-        rows = scan.responses[trial_rows[trials]]
-        release_pages(scan.responses)
-        return rows[:, unit_rows].astype(np.float32)
+        found = np.empty((len(trials), len(unit_rows)), np.float32)
+        step = max(1, BLOCK_BYTES // (scan.responses.itemsize * scan.responses.shape[1]))
+        for start in range(0, len(trials), step):
+            rows = slice(start, start + step)
+            found[rows] = scan.responses[trial_rows[trials[rows]]][:, unit_rows]
+            release_pages(scan.responses)
+        return found
 
     return Signals(
         read_responses,
@@ -113,7 +118,7 @@ def _sampled(scan: Scan, trials: pd.DataFrame, unit_rows: np.ndarray, options: P
     flips_s = scan.flips_s()[trials.index]
     wanted = flips_recorded(flips_s, volume_times_s[0] + delay_s.min(), volume_times_s[-1] + delay_s.max())
     wanted &= ~trials.excluded.to_numpy()
-    shown_s = presentation_duration(flips_s[wanted])
+    shown_s = presentation_duration(flips_s, wanted)
     if shown_s < duration_s - DURATION_TOLERANCE_S:
         raise InputError(
             f"scan {scan.name}: images were shown for {shown_s:.3f} s, less than the response window of "
@@ -126,9 +131,10 @@ def _sampled(scan: Scan, trials: pd.DataFrame, unit_rows: np.ndarray, options: P
     speed_cm_s = sample_treadmill(scan.treadmill, behavior_s, duration_s)
     period_s = sampling_period(volume_times_s)
     half_width = filter_half_width(duration_s, period_s)
+    lost = within_gaps(volume_times_s, sample_s, duration_s + period_s + delay_s.max())
     return Signals(
         lambda trials: sample_responses(scan.traces, volume_times_s, delay_s, sample_s[trials], duration_s, unit_rows),
-        (sample_s >= first_s) & (sample_s <= last_s),
+        (sample_s >= first_s) & (sample_s <= last_s) & ~lost,
         scan.survey.low[unit_rows],
         scan.survey.high[unit_rows],
         np.column_stack([eye.pupil_radius, eye.dpupil, speed_cm_s]),

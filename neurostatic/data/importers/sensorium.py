@@ -1,8 +1,8 @@
 """The second door: the file tree of the public Sensorium 2022 recordings, a folder or a zip file."""
 
-import hashlib
 import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +11,18 @@ import xarray as xr
 
 from neurostatic.config import Preprocessing
 from neurostatic.data.datasets import PUBLISHED, Signals, assemble, valid_trials
-from neurostatic.data.frames import area_resize
+from neurostatic.data.frames import area_resize, picture_hashes
 from neurostatic.data.importers.tree import Faults, Files, load, open_tree, tree_checksum
 from neurostatic.data.scans import file_checksum
+from neurostatic.data.scans.survey import LARGEST
+from neurostatic.data.scans.tables import LARGEST_INT, one_line
 from neurostatic.data.tiers import leaking_trials
 from neurostatic.store import InputError, report_problems
 
 ROOT_MARK = "meta/trials/tiers.npy"
-TIERS = ("train", "validation", "test", "final_test")
-TRIAL_META = {"tiers": "U", "trial_idx": "iuf", "frame_image_id": "iufU", "frame_image_class": "U"}
+ANY_SIZE = replace(PUBLISHED, height_px=1, width_px=1)  # to count only
+TIERS = ("train", "validation", "test", "test_mei", "final_test")
+TRIAL_META = {"tiers": "U", "trial_idx": "iufU", "frame_image_id": "iufU", "frame_image_class": "U"}
 UNIT_META = {"unit_ids": "iuf", "area": "U", "layer": "U", "cell_motor_coordinates": "iuf"}
 
 
@@ -38,6 +41,8 @@ def read_sensorium(path: str | Path, options: Preprocessing = PUBLISHED) -> xr.D
     frame_image_class}.npy, condition_hash.npy if it is there, and meta/neurons/{unit_ids,area,layer,
     cell_motor_coordinates}.npy. A zip file is not unpacked, and responses are read when they are asked for. Tiers are
     as in the tree; a picture of a higher tier (train < validation < test) is dropped from the lower ones and counted.
+    In the trees of the competition trial_idx is a hash, in whose place the number of the file stands, and the responses
+    of the test tiers are withheld (all zero): such trials are dropped and counted.
     Positions in the field are not part of the tree: field is 0 and px_*, um_height and um_width are NaN.
 
     Args:
@@ -61,9 +66,11 @@ def read_sensorium(path: str | Path, options: Preprocessing = PUBLISHED) -> xr.D
     report_problems(where, problems)
 
     trials, units = trials.iloc[order].reset_index(drop=True), units.iloc[unit_order]
+    withheld = signals.attributes.pop("withheld")
     leaking = leaking_trials(trials.tier.to_numpy(), image_table.picture.to_numpy()[trials.image_index.to_numpy()])
-    kept, dropped = valid_trials(signals, leaking, where)
-    dropped["dropped_leaking"] = dropped.pop("dropped_excluded")
+    kept, dropped = valid_trials(signals, leaking | withheld, where)
+    dropped["dropped_leaking"] = dropped.pop("dropped_excluded") - int(withheld.sum())
+    dropped["dropped_withheld"] = int(withheld.sum())
     trials = trials.iloc[kept].reset_index(drop=True)
     shown, trials["image_index"] = np.unique(trials.image_index, return_inverse=True)
     attributes = _scan_key(Path(path)) | {"stim_type": "imagenet", "dropped_excluded": 0} | dropped
@@ -76,7 +83,7 @@ def read_sensorium(path: str | Path, options: Preprocessing = PUBLISHED) -> xr.D
 def sensorium_verdict(path: str | Path) -> dict:
     """Counts of a Sensorium tree and its checksum, of the zip file or over every file of the folder."""
     path = Path(path)
-    dataset = read_sensorium(path)
+    dataset = read_sensorium(path, ANY_SIZE)
     repeats = np.bincount(dataset.image_index.values)
     tiers, per_tier = np.unique(dataset.tier.values, return_counts=True)
     return {
@@ -114,8 +121,8 @@ def _read_meta(files: Files, folder: str, kinds: dict[str, str], problems: list[
             problems.append(f"{where}: dtype is {array.dtype}, allowed is {'text' if kind == 'U' else 'a number'}")
         elif wide and not np.isfinite(array).all():
             problems.append(f"{where}: holds NaN or infinite values")
-        elif not wide and array.dtype.kind == "f" and (array % 1 != 0).any():
-            problems.append(f"{where}: found {array[array % 1 != 0][0]}, allowed are whole numbers")
+        elif not wide and array.dtype.kind != "U" and not _are_whole(array).all():
+            problems.append(f"{where}: found {array[~_are_whole(array)][0]}, allowed are whole numbers")
         else:
             arrays[name] = array if wide or array.dtype.kind == "U" else array.astype(np.int64)
     lengths = {name: len(array) for name, array in arrays.items()}
@@ -125,6 +132,12 @@ def _read_meta(files: Files, folder: str, kinds: dict[str, str], problems: list[
     return arrays if len(arrays) == len(kinds) else None
 
 
+def _are_whole(array: np.ndarray) -> np.ndarray:
+    """(n,) bool: whole numbers, small enough for a float to hold each of them."""
+    largest = np.float64(LARGEST_INT)  # of half floats too, which do not hold it
+    return (array >= -largest) & (array <= largest) & (np.trunc(array) == array)
+
+
 def _read_trials(files: Files, problems: list[str]) -> pd.DataFrame | None:
     kinds = dict(TRIAL_META)
     if "meta/trials/condition_hash.npy" in files:
@@ -132,9 +145,10 @@ def _read_trials(files: Files, problems: list[str]) -> pd.DataFrame | None:
     meta = _read_meta(files, "trials", kinds, problems)
     if meta is None:
         return None
+    is_hash = meta["trial_idx"].dtype.kind == "U"
     trials = pd.DataFrame(
         {
-            "trial_idx": meta["trial_idx"],
+            "trial_idx": np.arange(len(meta["tiers"])) if is_hash else meta["trial_idx"],
             "tier": meta["tiers"],
             "image_class": meta["frame_image_class"],
             "image_id": meta["frame_image_id"],
@@ -176,10 +190,12 @@ def _read_signals(path: Path, files: Files, order: np.ndarray, unit_order: np.nd
     n_trials, n_units = len(order), len(unit_order)
     lengths = {"responses": n_units, "behavior": 3, "pupil_center": 2}
     tables = {name: np.full((n_trials, length), np.nan) for name, length in lengths.items() if name != "responses"}
-    has_responses = np.zeros(n_trials, dtype=bool)
+    has_responses, withheld = np.zeros((2, n_trials), dtype=bool)
     low, high = np.full(n_units, np.nan), np.full(n_units, np.nan)
     faults = Faults()
     for name, length in lengths.items():
+        for file in _surplus(files, name, n_trials):
+            faults.add(name, file, f"belongs to none of the {n_trials} trials of meta/trials")
         for trial in range(n_trials):
             file = f"{trial}.npy"
             try:
@@ -190,19 +206,22 @@ def _read_signals(path: Path, files: Files, order: np.ndarray, unit_order: np.nd
             if values.shape != (length,) or values.dtype.kind not in "iuf":
                 faults.add(name, file, f"has shape {values.shape} and dtype {values.dtype}, "
                            f"needed are {length} numbers")  # fmt: skip
-            elif np.isinf(values).any():
-                faults.add(name, file, "has an infinite value")
+            elif (np.abs(values) > LARGEST).any():
+                faults.add(name, file, f"has an infinite value or one beyond {LARGEST:g}")
             elif name == "responses":
-                has_responses[trial] = not np.isnan(values).any()
+                has_responses[trial], withheld[trial] = not np.isnan(values).any(), not values.any()
                 low, high = np.fmin(low, values), np.fmax(high, values)
             else:
                 tables[name][trial] = values
     problems += faults.lines()
 
     def read_responses(trials: np.ndarray) -> np.ndarray:
-        with open_tree(path, ROOT_MARK) as again:
-            rows = [load(again, f"data/responses/{order[trial]}.npy")[unit_order] for trial in trials]
-        return np.array(rows, dtype=np.float32).reshape(len(trials), n_units)
+        try:
+            with open_tree(path, ROOT_MARK) as again:
+                rows = [load(again, f"data/responses/{order[trial]}.npy")[unit_order] for trial in trials]
+            return np.array(rows, dtype=np.float32).reshape(len(trials), n_units)
+        except (ValueError, IndexError) as error:
+            raise InputError(f"Sensorium tree {path}: changed while it was read ({one_line(error)})") from error
 
     return Signals(
         read_responses,
@@ -211,7 +230,7 @@ def _read_signals(path: Path, files: Files, order: np.ndarray, unit_order: np.nd
         high[unit_order],
         tables["behavior"][order],
         tables["pupil_center"][order],
-        {},
+        {"withheld": withheld[order]},
     )
 
 
@@ -220,6 +239,8 @@ def _read_images(
 ) -> tuple[np.ndarray, pd.DataFrame]:
     """Each image once, at the resolution of the models; sets trials['image_index']."""
     faults = Faults()
+    for file in _surplus(files, "images", len(trials)):
+        faults.add("images", file, f"belongs to none of the {len(trials)} trials of meta/trials")
     index: dict[tuple, int] = {}
     images, hashes, image_index = [], [], np.zeros(len(trials), dtype=np.int64)
     for trial, identity in enumerate(zip(trials.image_class, trials.image_id, strict=True)):
@@ -237,7 +258,7 @@ def _read_images(
         if not (image.min(initial=0) >= 0 and image.max(initial=0) <= 255):
             faults.add("images", file, "has pixels that are NaN or outside 0 to 255")
             continue
-        digest = hashlib.sha256(np.ascontiguousarray(image)).hexdigest()
+        (digest,) = picture_hashes(image[None])
         image_index[trial] = index.setdefault(identity, len(index))
         if image_index[trial] < len(images):
             if digest != hashes[image_index[trial]]:
@@ -253,6 +274,12 @@ def _read_images(
     trials["image_index"] = image_index
     table = pd.DataFrame(list(index), columns=["image_class", "image_id"]).assign(picture=hashes)
     return np.array(images, dtype=np.float32), table
+
+
+def _surplus(files: Files, folder: str, n_trials: int) -> list[str]:
+    """Files of trials that meta/trials does not have: its rows may be those of other files."""
+    names = [name.removeprefix(f"data/{folder}/") for name in files if name.startswith(f"data/{folder}/")]
+    return [name for name in names if name.removesuffix(".npy").isdecimal() and int(name[:-4]) >= n_trials]
 
 
 def _scan_key(path: Path) -> dict:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from neurostatic.data.scans import file_checksum
+from neurostatic.data.scans.tables import one_line, without_header_warning
 from neurostatic.store import InputError, report_problems
 
 Files = dict[str, Callable[[], bytes]]  # name below the root -> its content
@@ -51,16 +52,29 @@ def _below_root(files: Files, path: Path, root_mark: str) -> Files:
 
 
 def load(files: Files, name: str) -> np.ndarray:
-    """An array of the tree; raises ValueError with the reason if there is none."""
+    """An array of the tree, in this computer's byte order; raises ValueError with the reason if there is none."""
     if name not in files:
         raise ValueError("is missing")
     try:
-        array = np.load(io.BytesIO(files[name]()), allow_pickle=False)
+        content = io.BytesIO(files[name]())
+        with without_header_warning():
+            array = np.load(content, allow_pickle=False)
     except Exception as error:  # a damaged file makes numpy and zipfile raise many things
-        raise ValueError(f"is not a readable .npy array ({error})") from error
+        raise ValueError(f"is not a readable .npy array ({one_line(error)})") from error
     if not isinstance(array, np.ndarray):
         raise ValueError("is an archive of arrays, one .npy array is needed")
-    return array
+    if content.read():
+        raise ValueError(f"has more bytes than its shape {array.shape} needs")
+    if array.dtype.kind == "U" and not _is_text(array):
+        raise ValueError("holds what is no text")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _is_text(array: np.ndarray) -> bool:
+    try:
+        return "".join(array.ravel().tolist()).isprintable()
+    except SystemError:  # of Python, where a number stands for no letter
+        return False
 
 
 class Faults:

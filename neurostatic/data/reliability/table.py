@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from neurostatic.data.reliability.ceilings import cc_max, explainable_fraction
+from neurostatic.data.reliability.ceilings import cc_max, explainable_fraction, jackknife_ceiling
 from neurostatic.data.reliability.oracle import oracle
 from neurostatic.data.reliability.permutation import permutation_p
 from neurostatic.data.reliability.repeats import MIN_ORACLE_REPEATS, Repeats
@@ -25,9 +25,9 @@ def reliability_table(
         seed: of the shuffles of `permutation_p`, or their generator.
 
     Returns:
-        One row a unit, in the order of `responses`: oracle, oracle_spearman, cc_max, explainable (fraction of the
-        explainable variance), p_repeat (`permutation_p`), n_images, n_trials (used for all of them). What is not
-        defined for a unit is NaN.
+        One row a unit, in the order of `responses`: oracle, oracle_spearman, jackknife (`jackknife_ceiling`), cc_max,
+        explainable (fraction of the explainable variance), p_repeat (`permutation_p`), n_images, n_trials (used for
+        all of them). What is not defined for a unit is NaN.
 
     Raises ValueError if shapes do not fit or `n_permutations` is below 1.
     """
@@ -37,6 +37,7 @@ def reliability_table(
         {
             "oracle": oracle(responses, image, min_repeats=min_repeats)[0],
             "oracle_spearman": spearman,
+            "jackknife": jackknife_ceiling(responses, image, min_repeats=min_repeats),
             "cc_max": cc_max(responses, image, min_repeats=min_repeats),
             "explainable": explainable_fraction(responses, image, min_repeats=min_repeats),
             "p_repeat": permutation_p(responses, image, seed, n_permutations=n_permutations, min_repeats=min_repeats),

@@ -8,7 +8,7 @@ import pandas as pd
 from neurostatic.data.scans.clocks import find_timing_problems
 from neurostatic.data.scans.contract import APERTURE, SOMA, Scan
 from neurostatic.data.scans.survey import LARGEST
-from neurostatic.data.scans.tables import show_dims, show_rows
+from neurostatic.data.scans.tables import is_time, show_dims, show_rows
 from neurostatic.store import row_blocks
 
 CHANNELS = (2, 3)  # of images in color
@@ -205,19 +205,31 @@ def _responses(scan: Scan) -> list[str]:
             problems += _one_for_each_row("responses.npy", responses, dims, 1, "units.csv", scan.units)
         if trials is not None:
             problems += _one_for_each_row("responses.npy", responses, dims, 0, "trials.csv", trials)
-        n_missing = scan.survey.n_missing
-        partly = np.flatnonzero((n_missing > 0) & (n_missing < responses.shape[1]))
-        if len(partly):
-            unit = int(np.flatnonzero(np.isnan(responses[partly[0]]))[0])
-            problems.append(
-                f"responses.npy, entry ({partly[0]}, {unit}) (from 0): found NaN in {n_missing[partly].sum()} entries; "
-                "allowed is a trial that is NaN for every unit (it is dropped)"
-            )
+        problems += _partly_missing(scan)
     if scan.behavior is not None and trials is not None:
         found, needed = scan.behavior.attrs["n_rows"], trials.attrs["n_rows"]
         if found != needed:
             problems.append(f"behavior.csv: has {found} rows, needed are {needed}, one for each row of trials.csv")
     return problems
+
+
+def _partly_missing(scan: Scan) -> list[str]:
+    """Trials in which some somata have no response; excluded ones may be as they are."""
+    n_missing, trials = scan.survey.n_missing, scan.trials
+    somata = np.ones(scan.responses.shape[1], dtype=bool)
+    if scan.units is not None and len(scan.units) == len(somata):
+        somata = (scan.units.mask_type == SOMA).to_numpy()
+    partly = (n_missing > 0) & (n_missing < somata.sum())
+    if trials is not None and len(trials) == len(partly):
+        partly &= ~trials.excluded.to_numpy()
+    if not partly.any():
+        return []
+    trial = int(np.flatnonzero(partly)[0])
+    unit = int(np.flatnonzero(np.isnan(scan.responses[trial]) & somata)[0])
+    return [
+        f"responses.npy, entry ({trial}, {unit}) (from 0): found NaN in {n_missing[partly].sum()} entries of somata; "
+        "allowed is a trial that is NaN for every soma (it is dropped)"
+    ]
 
 
 def _recorded(scan: Scan) -> list[str]:
@@ -252,8 +264,13 @@ def _stacks(scan: Scan) -> list[str]:
 
 def _calibrations(scan: Scan) -> list[str]:
     table = scan.monitor_calibration
+    if table is None:
+        return []
     problems = _duplicates(table, "monitor_calibration.csv", ["timestamp", "pixel_value"])
-    times = [] if table is None else [datetime.fromisoformat(text) for text in table.timestamp.dropna()]
-    if len({time.tzinfo is None for time in times}) > 1:
-        problems.append("monitor_calibration.csv, column timestamp: a time zone is needed in all rows or in none")
+    times = filter(is_time, [*table.timestamp, scan.info.get("timestamp")])
+    if len({datetime.fromisoformat(time).tzinfo is None for time in times}) > 1:
+        problems.append(
+            "monitor_calibration.csv, column timestamp: found times with and without a time zone, "
+            "allowed is a time zone in all rows and in scan.yaml, or in none"
+        )
     return problems

@@ -12,7 +12,15 @@ from neurostatic.data.scans import contract
 from neurostatic.data.scans.checks import find_problems
 from neurostatic.data.scans.contract import Scan
 from neurostatic.data.scans.survey import survey
-from neurostatic.data.scans.tables import QUOTE, TIME_WORDS, is_time, one_line, read_array, read_columns
+from neurostatic.data.scans.tables import (
+    QUOTE,
+    TIME_WORDS,
+    is_time,
+    one_line,
+    read_array,
+    read_columns,
+    without_header_warning,
+)
 from neurostatic.store import InputError, report_problems
 
 TABLES = ("units", "fields", "trials", "image_table", "eye", "treadmill", "behavior")
@@ -48,7 +56,12 @@ def read_scan(folder: str | Path) -> Scan:
     area_labels, area_names = _read_area_masks(folder / "area_masks.npz", fields, problems)
     traces = array("traces.npy", ("unit", "volume")) if traces_form else None
     responses = None if traces_form else array("responses.npy", ("trial", "unit"))
-    recorded, unit_axis = (traces, 0) if traces_form else (responses, 1)
+    found = None
+    if traces is not None:
+        found = survey(traces, 0)
+    elif responses is not None:
+        fits = units is not None and len(units) == responses.shape[1]
+        found = survey(responses, 1, (units.mask_type == contract.SOMA).to_numpy() if fits else slice(None))
     scan = Scan(
         name=folder.resolve().name,
         folder=folder,
@@ -70,7 +83,7 @@ def read_scan(folder: str | Path) -> Scan:
         behavior=None if traces_form else table("behavior.csv", contract.BEHAVIOR),
         stack_coordinates=table("stack_coordinates.csv", contract.STACK_COORDINATES),
         monitor_calibration=table("monitor_calibration.csv", contract.MONITOR_CALIBRATION),
-        survey=None if recorded is None else survey(recorded, unit_axis),
+        survey=found,
     )
     problems += find_problems(scan)
     report_problems(f"scan export {folder}", problems)
@@ -82,11 +95,11 @@ def _form(folder: Path, problems: list[str]) -> str:
     """'traces' or 'responses', by the files that are there; a mix and missing files are problems."""
     traces = [name for name in contract.TRACES_ONLY if (folder / name).is_file()]
     responses = [name for name in contract.RESPONSES_ONLY if (folder / name).is_file()]
-    form = "traces" if traces else "responses"
+    form = "traces" if traces and ("traces.npy" in traces or "responses.npy" not in responses) else "responses"
     if traces and responses:
         problems.append(
-            f"mix of two forms: {', '.join(traces)} belong to the traces form, {', '.join(responses)} to the "
-            "responses form; one form is allowed"
+            f"mix of two forms: found {', '.join(traces)} of the traces form and {', '.join(responses)} of the "
+            "responses form, allowed are files of one form"
         )
     if not traces and not responses:
         problems.append(
@@ -96,17 +109,16 @@ def _form(folder: Path, problems: list[str]) -> str:
         needed = contract.COMMON_FILES
     else:
         needed = contract.TRACES_FORM if form == "traces" else contract.RESPONSES_FORM
-    problems += [_missing(folder, name) for name in needed if not (folder / name).is_file()]
+    problems += [f"{name}: is a folder, a file is needed" for name in contract.EXPORT_FILES if (folder / name).is_dir()]
+    problems += [_missing(folder, name) for name in needed if not (folder / name).exists()]
     return form
 
 
 def _missing(folder: Path, name: str) -> str:
-    if (folder / name).is_dir():
-        return f"{name}: is a folder, a file is needed"
-    alike = [path.name for path in folder.iterdir() if path.name.lower() == name.lower()]
-    return f"{name}: file is missing" + (
-        f"; found {alike[0]}, the name must be the same to the letter" if alike else ""
-    )
+    alike = [
+        f"; found {path.name}, allowed is {name}" for path in folder.iterdir() if path.name.lower() == name.lower()
+    ]
+    return f"{name}: file is missing" + "".join(alike)
 
 
 def _read_info(path: Path, problems: list[str]) -> dict:
@@ -151,7 +163,7 @@ def _read_area_masks(path: Path, fields, problems: list[str]):
     if not path.is_file():
         return labels, ()
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, without_header_warning(), np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except Exception as error:  # a damaged file makes numpy raise many things
         problems.append(f"{path.name}: not a readable .npz archive ({one_line(error)})")

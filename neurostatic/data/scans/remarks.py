@@ -141,7 +141,7 @@ def _pictures(scan: Scan) -> list[str]:
 
 
 def _presentation(scan: Scan) -> list[str]:
-    shown_s = presentation_duration(scan.flips_s()[~scan.trials.excluded.to_numpy()])
+    shown_s = presentation_duration(scan.flips_s(), ~scan.trials.excluded.to_numpy())
     where = f"trials.csv, columns {', '.join(FLIPS[1:])}"
     if not abs(shown_s - PUBLISHED.duration_s) > SHOWN_TOLERANCE_S:
         return []

@@ -15,7 +15,7 @@ class Survey:
 
     Attributes:
         infinite: (row, column) of the first entry that is infinite or beyond LARGEST, None without one.
-        n_missing: (row,) number of NaN.
+        n_missing: (row,) number of NaN among the counted columns.
         low, high: (unit,) least and largest value, NaN where all are NaN.
     """
 
@@ -30,12 +30,13 @@ class Survey:
         return ~(self.high > self.low)
 
 
-def survey(array: np.ndarray, unit_axis: int) -> Survey:
+def survey(array: np.ndarray, unit_axis: int, counted: np.ndarray | slice = slice(None)) -> Survey:
     """Read an array once, block by block of its rows.
 
     Args:
         array: (row, column), may be memory-mapped.
         unit_axis: 0 if a row is a unit (traces), 1 if a column is (responses).
+        counted: (column,) bool, where NaNs are counted.
     """
     n_rows, n_columns = array.shape
     infinite = None
@@ -46,7 +47,7 @@ def survey(array: np.ndarray, unit_axis: int) -> Survey:
         rows = slice(start, start + step)
         block = np.asarray(array[rows])
         if not (block.min() >= -LARGEST and block.max() <= LARGEST):  # a NaN comes through
-            n_missing[rows] = np.isnan(block).sum(1)
+            n_missing[rows] = np.isnan(block[:, counted]).sum(1)
             found = np.argwhere(np.abs(block) > LARGEST) if infinite is None else ()
             if len(found):
                 infinite = (start + int(found[0][0]), int(found[0][1]))

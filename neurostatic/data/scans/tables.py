@@ -4,7 +4,9 @@ import csv
 import datetime
 import io
 import reprlib
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +105,7 @@ def _read_rows(path: Path, problems: list[str]) -> dict[int, list[str]] | None:
                 rows[line + 1] = fields
             line = reader.line_num
     except csv.Error as error:
-        problems.append(f"{path.name}, row {line + 1}: not a readable CSV table ({error})")
+        problems.append(f"{path.name}, row {line + 1}: quotes do not match ({error})")
         return None
     if not rows:
         problems.append(f"{path.name}: is empty, row 1 must name the columns")
@@ -127,7 +129,8 @@ def _convert(values: pd.Series, column: Column) -> tuple[np.ndarray, np.ndarray,
         wrong = ~lower.isin(TRUE + FALSE).to_numpy() & ~is_empty
         converted, nothing, allowed = lower.isin(TRUE).to_numpy(), False, "true or false (1 or 0)"
     else:
-        wrong, allowed = np.zeros(len(values), dtype=bool), "some text"
+        values = values.str.split().str.join(" ")
+        wrong, allowed = ~values.map(str.isprintable).to_numpy(bool), "some text"
         if column.kind == "time":
             wrong, allowed = ~values.map(is_time).to_numpy(bool) & ~is_empty, TIME_WORDS
         elif column.choices:
@@ -187,12 +190,11 @@ def read_array(path: Path, layouts: Sequence[tuple[str, ...]], kind: str, proble
     if not path.is_file():
         return None
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        with without_header_warning():
+            array = np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # a damaged file makes numpy raise many things
-        problems.append(f"{path.name}: not a readable .npy array ({one_line(error)})")
-        return None
-    if not isinstance(array, np.ndarray):
-        problems.append(f"{path.name}: is an archive of arrays, one .npy array is needed")
+        n_bytes = path.stat().st_size
+        problems.append(f"{path.name}: not a readable .npy array of numbers, {n_bytes} bytes ({one_line(error)})")
         return None
     wanted = "uint8" if kind == "uint8" else "float32 or float64"
     if str(array.dtype.newbyteorder("=")) not in wanted.split(" or "):
@@ -205,6 +207,14 @@ def read_array(path: Path, layouts: Sequence[tuple[str, ...]], kind: str, proble
     if surplus:
         problems.append(f"{path.name}: has {surplus} bytes more than its shape {array.shape} needs")
     return array if array.dtype.kind in "iuf" else None
+
+
+@contextmanager
+def without_header_warning() -> Iterator[None]:
+    """Numpy warns of headers that Python 2 wrote, and of some that are damaged; what matters is what is read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Reading `.npy` or `.npz` file required additional header parsing")
+        yield
 
 
 def show_dims(dims: Sequence[str]) -> str:

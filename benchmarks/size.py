@@ -1,7 +1,7 @@
 """Does building a data set grow with its size, in time and in memory? And does it train from the store?
 
     python benchmarks/size.py build FORM TRIALS UNITS [DTYPE]   one raw export (traces or responses) -> data set
-    python benchmarks/size.py train TRIALS UNITS                some batches of a small network from a store
+    python benchmarks/size.py train TRIALS UNITS                steps and scores of a small network from a store
     python benchmarks/size.py linear                            times over 4,000 to 64,000 units, 4,000 trials
 
 Each measurement runs in a process of its own, so that its peak memory is its own. Files are made in the folder
@@ -99,18 +99,19 @@ def build(export: Path, store: Path, dtype: str) -> dict:
 
 
 def train(store: Path) -> dict:
-    """Open the store and make some steps of a small network on all units."""
+    """Open the store, make some steps of a small network on all units, and score every unit."""
     import torch
 
     from neurostatic.config import DataConfig, Network
     from neurostatic.data import open_multi_dataset
-    from neurostatic.fitting import TierTensors
+    from neurostatic.fitting import TierTensors, score_tiers
     from neurostatic.fitting.training import poisson_loss
     from neurostatic.models import CorePlusReadout
 
     began_s = time.perf_counter()
     member = open_multi_dataset({"a": store}, DataConfig())["a"]
-    tier = TierTensors.of(member, "train", torch.device("cpu"))
+    tiers = {name: TierTensors.of(member, name, torch.device("cpu")) for name in ("train", "validation", "test")}
+    tier = tiers["train"]
     opened_s = time.perf_counter()
     network = CorePlusReadout(Network(hidden_channels=4, input_kern=9, layers=1, scale_n=1), {"a": len(member.unit_id)})
     network.initialize({"a": tier.mean_responses()}, torch.Generator().manual_seed(0))
@@ -126,8 +127,14 @@ def train(store: Path) -> dict:
         optimizer.zero_grad(set_to_none=False)
         losses.append(loss.item())
         steps_s.append(time.perf_counter() - start_s)
+    opened = peak_gb()
+    start_s = time.perf_counter()
+    scores = score_tiers(network, {"a": tiers}, {"a": member.unit_id})
     return {
         "in_memory": member.in_memory,
+        "peak_before_scoring_gb": opened,
+        "scores": len(scores),
+        "scoring_s": time.perf_counter() - start_s,
         "statistics_s": opened_s - began_s,
         "batch_s": float(np.median(waited_s)),
         "step_s": float(np.median(steps_s)),

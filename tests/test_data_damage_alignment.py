@@ -124,6 +124,15 @@ def assert_right(dataset, form, folder, tolerance=1e-2):
     return trial_idx
 
 
+def kept_right(folder, form, tolerance=1e-2):
+    """The trials that were kept, each as it should be; none if no image is repeated any more."""
+    try:
+        return set(assert_right(build(folder), form, folder, tolerance))
+    except InputError as error:
+        assert re.search("images has 2 or more valid trials", str(error))
+        return set()
+
+
 def take(path, rows, axis=0):
     """Keep rows of a table, or entries of an array along an axis, in the order given."""
     if path.suffix == ".npy":
@@ -206,10 +215,7 @@ def test_what_is_left_is_right(spoil, form, data):
     left = sorted(data.draw(st.sets(st.integers(0, 13), min_size=8)))
     take_together(folder, form, TRIAL, left)
     expected = set(left) - spoil_trials(data.draw, folder, form, left) - {EXCLUDED}
-    try:
-        assert set(assert_right(build(folder), form, folder)) == expected
-    except InputError as error:
-        assert re.search("images has 2 or more valid trials", str(error))  # no image is repeated any more
+    assert kept_right(folder, form) in (expected, set())
 
 
 ALONE = [
@@ -271,7 +277,7 @@ def test_slices_lost_by_one_clock_are_refused(spoil, data):
 @several(20)
 @given(st.data())
 def test_rows_lost_repeated_or_turned_on_the_behavior_clock(spoil, name, data):
-    """What was not recorded is interpolated over less than a second, beyond that its trials are dropped."""
+    """Over less than half a second what was not recorded is interpolated, beyond that trials are dropped."""
     folder = spoil("traces")
     rows = list(range(length(folder / name)))
     first = data.draw(st.integers(0, len(rows) - 2))
@@ -283,10 +289,10 @@ def test_rows_lost_repeated_or_turned_on_the_behavior_clock(spoil, name, data):
         with pytest.raises(InputError, match=rf"{name}, column time_s, rows? .*: time is decreasing"):
             read_scan(folder)
         return
-    kept = assert_right(build(folder), "traces", folder, tolerance=0.6)
-    lost_s = np.array([first, stop]) * 0.05
-    if stop - first > 25:
-        assert not ((sample_s(kept) > lost_s[0]) & (sample_s(kept) < lost_s[1])).any()
+    # Where rows are missing dpupil is that of a pupil that changes faster; all else is off by a part of the gap.
+    kept = kept_right(folder, "traces", tolerance=0.7)
+    if stop - first > 11:
+        assert not any(first * 0.05 < sample_s(trial_idx) < stop * 0.05 for trial_idx in kept)
 
 
 def test_no_response_comes_out_of_a_pause_of_the_scan(spoil):

@@ -253,7 +253,7 @@ def test_same_seed_same_bits(project):
             ["results/datasets/a.zarr.zip"],
             "units.csv: column 'um_x' is missing",
         ),
-        ({"units": {"brain_area": "AL"}}, ["results/models/mouse1/GaussianLaplace/7.pt"], "no unit in area 'AL'"),
+        ({"data_config": {"brain_area": "AL"}}, ["results/models/mouse1/GaussianLaplace/7.pt"], "no unit in area 'AL'"),
         ({"selection": {"edge_um": 500}}, ["results/selection/mouse1.csv"], "none is more than 500.0 um inside"),
     ],
 )

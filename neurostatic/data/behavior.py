@@ -43,8 +43,8 @@ def sample_eye(eye: pd.DataFrame, times_s: np.ndarray, window_s: float) -> pd.Da
     """Pupil radius, its rate of change and the pupil's center at given times (Eye).
 
     Gaps of one or two video frames are filled. Longer gaps stay, and grow by the half width of the filter on both
-    sides, as do those of more than a second without rows. dpupil is in px/s; upstream's was in arbitrary units that
-    depended on the camera (`derivative_filter`).
+    sides, as do those of more than half a second without rows. dpupil is in px/s; upstream's was in arbitrary units
+    that depended on the camera (`derivative_filter`).
 
     Args:
         eye: time_s (behavior clock), radius_px, center_x_px, center_y_px.
@@ -77,8 +77,8 @@ def sample_eye(eye: pd.DataFrame, times_s: np.ndarray, window_s: float) -> pd.Da
 def sample_treadmill(treadmill: pd.DataFrame, times_s: np.ndarray, window_s: float) -> np.ndarray:
     """Running speed at given times, the absolute value of the filtered velocity (Treadmill).
 
-    NaNs in the velocity are not filled: they, and gaps of more than a second without rows, spread by the half width
-    of the filter.
+    NaNs in the velocity are not filled: they, and gaps of more than half a second without rows, spread by the half
+    width of the filter.
 
     Args:
         treadmill: time_s (behavior clock), velocity_cm_s.

@@ -5,7 +5,7 @@ from scipy.ndimage import convolve1d
 
 from neurostatic.store import BLOCK_BYTES, release_pages
 
-LONGEST_GAP_S = 1.0  # that a filter may bridge: of the samples it takes for evenly spaced
+LONGEST_GAP_S = 0.5  # that a filter may bridge, which takes its samples for evenly spaced
 
 
 def sampling_period(times_s: np.ndarray) -> float:
@@ -179,7 +179,7 @@ def sampling_range(volume_times_s: np.ndarray, delay_s: np.ndarray, window_s: fl
 
 
 def within_gaps(times_s: np.ndarray, queries_s: np.ndarray, reach_s: float) -> np.ndarray:
-    """Which queries are closer than `reach_s` to a gap of more than a second in the times, where nothing was recorded.
+    """Which queries are closer than `reach_s` to a gap of more than half a second in the times.
 
     Args:
         times_s: (time,) increasing; a NaN stands for a sample of which only the time is not known.

@@ -83,7 +83,6 @@ rule measure_reliability:
     params:
         scans=lambda wildcards: list(CONFIG.datasets[wildcards.dataset]),
         data_config=asdict(CONFIG.data_config),
-        statistics={"seed": CONFIG.statistics.seed},
         code=code("measure_reliability"),
     message:
         "oracle and ceilings of {wildcards.dataset}"

@@ -3,7 +3,13 @@
 from neurostatic.data.datasets.building import PUBLISHED, build_dataset, unit_table
 from neurostatic.data.datasets.hashing import data_hash
 from neurostatic.data.datasets.layout import assemble
-from neurostatic.data.datasets.multi import Member, StaticMultiDataset, open_multi_dataset, trials_of_type
+from neurostatic.data.datasets.multi import (
+    RELIABILITY_SEED,
+    Member,
+    StaticMultiDataset,
+    open_multi_dataset,
+    trials_of_type,
+)
 from neurostatic.data.datasets.normalization import Normalization, normalization, scaling_factors
 from neurostatic.data.datasets.reliability import measure_reliability
 from neurostatic.data.datasets.signals import BEHAVIOR, EYE_AXES, Signals, valid_trials
@@ -12,6 +18,7 @@ __all__ = [
     "BEHAVIOR",
     "EYE_AXES",
     "PUBLISHED",
+    "RELIABILITY_SEED",
     "Member",
     "Normalization",
     "Signals",

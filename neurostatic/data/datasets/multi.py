@@ -21,7 +21,7 @@ VARIABLES = (
     "images", "responses", "behavior", "pupil_center", "tier", "image_index", "image_class", "image_id",
     "images_picture", "stimulus_type", "unit_id", "brain_area", "layer",
 )  # fmt: skip
-RELIABILITY_SEED = 0
+RELIABILITY_SEED = 0  # of the permutation test, the same for every data set: its p value is a property of the data
 IN_MEMORY_BYTES = 2**30  # responses (as float32) of all scans above this stay in the files, read batch by batch
 
 

@@ -2,18 +2,18 @@
 
 import pandas as pd
 
-from neurostatic.data.datasets.multi import StaticMultiDataset
+from neurostatic.data.datasets.multi import RELIABILITY_SEED, StaticMultiDataset
 from neurostatic.data.reliability import MIN_ORACLE_REPEATS, reliability_table
 from neurostatic.store import InputError
 
 POSITION = ("um_x", "um_y", "um_z", "px_x", "px_y", "px_height", "px_width", "um_height", "um_width")
 
 
-def measure_reliability(members: StaticMultiDataset, seed: int) -> pd.DataFrame:
+def measure_reliability(members: StaticMultiDataset, seed: int = RELIABILITY_SEED) -> pd.DataFrame:
     """Units of every scan with their oracle, ceilings and position, from the test tier and not normalized.
 
     Args:
-        seed: of the permutation test.
+        seed: of the permutation test; by default the one that chooses reliable units.
 
     Returns:
         scan, unit_id, the columns of `reliability_table`, um_x, um_y, um_z, px_x, px_y, px_height, px_width, um_height,

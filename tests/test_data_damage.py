@@ -260,7 +260,7 @@ def tree(tmp_path_factory):
 
 
 @pytest.mark.parametrize("form", ["traces", "responses"])
-@examples(200)
+@examples(150)
 @given(st.data())
 def test_damaged_exports(exports, form, data):
     with tempfile.TemporaryDirectory() as base:
@@ -273,7 +273,7 @@ def test_damaged_exports(exports, form, data):
 
 
 @pytest.mark.parametrize("as_zip", [False, True])
-@examples(100)
+@examples(75)
 @given(st.data())
 def test_damaged_trees(tree, as_zip, data):
     with tempfile.TemporaryDirectory() as base:

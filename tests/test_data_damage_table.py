@@ -22,18 +22,10 @@ from damages import (
     swap_flips,
     write,
 )
-from exports import make_export
 
 from neurostatic.cli import main
 from neurostatic.data import read_scan
 from neurostatic.store import InputError
-
-
-@pytest.fixture(scope="module")
-def exports(tmp_path_factory):
-    """A valid export of each form."""
-    base = tmp_path_factory.mktemp("exports")
-    return {form: make_export(base / form, form) for form in ("traces", "responses")}
 
 
 @pytest.fixture

@@ -21,12 +21,6 @@ from neurostatic.store import InputError, write_arrays
 EVERY_UNIT = DataConfig(brain_area="all+unknown", layer="all")
 
 
-@pytest.fixture(scope="module")
-def exports(tmp_path_factory):
-    base = tmp_path_factory.mktemp("exports")
-    return {form: make_export(base / form, form) for form in ("traces", "responses")}
-
-
 @pytest.fixture
 def export(exports, tmp_path):
     return shutil.copytree(exports["traces"], tmp_path / "scan")

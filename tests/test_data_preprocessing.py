@@ -35,12 +35,6 @@ PUBLISHED_SETS = {
 }
 
 
-@pytest.fixture(scope="module")
-def exports(tmp_path_factory):
-    base = tmp_path_factory.mktemp("exports")
-    return {form: make_export(base / form, form) for form in ("traces", "responses")}
-
-
 @pytest.mark.parametrize("number", PUBLISHED_SETS)
 def test_published_sets(number):
     """Each overlay is its row of the published table, and changes nothing else. 1 and 8 are of another data source."""

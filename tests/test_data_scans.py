@@ -13,13 +13,6 @@ from neurostatic.data import RESPONSES_FORM, TRACES_FORM, build_dataset, read_sc
 from neurostatic.store import InputError
 
 
-@pytest.fixture(scope="module")
-def exports(tmp_path_factory):
-    """A valid export of each form."""
-    base = tmp_path_factory.mktemp("exports")
-    return {form: make_export(base / form, form) for form in ("traces", "responses")}
-
-
 @pytest.fixture
 def export(exports, tmp_path):
     """A copy of the valid traces export, to be spoiled."""

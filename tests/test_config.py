@@ -1,13 +1,26 @@
 import dataclasses
 import itertools
 import math
+from collections import Counter
+from pathlib import Path
 
 import pytest
 import yaml
 
-from neurostatic.config import CORES, Config, Network, check_config, read_config
+from neurostatic.config import (
+    CORES,
+    MODULATORS,
+    PUBLISHED_CORES,
+    READOUTS,
+    SHIFTERS,
+    Config,
+    Network,
+    check_config,
+    read_config,
+)
 from neurostatic.store import InputError
 
+ROOT = Path(__file__).parents[1]
 SCANS = {
     "scans": {"day1": "raw/day1", "day3": "simulate"},
     "datasets": {"mouse1": ["day1"]},
@@ -35,7 +48,7 @@ def write(path, sections):
 
 def test_a_small_config_has_the_published_defaults():
     config = check_config(SCANS)
-    assert config.networks == {core: Network(core=core) for core in CORES}
+    assert config.networks == {core: Network(core=core) for core in PUBLISHED_CORES}
     assert config.training.seeds == (1009, 1215, 2606, 99999)
     assert config.training.learning_rates == (0.005, 0.001)
     assert (config.training.max_epochs, config.training.batch_size, config.training.patience) == (500, 60, 10)
@@ -59,13 +72,80 @@ def test_the_64_models_are_one_block():
     config = check_config({**SCANS, "networks": yaml.safe_load(GRID)})
     expected = {
         Network(core=core, gamma_hidden=hidden, gamma_input=smooth, downsample=downsample)
-        for core, hidden, smooth, downsample in itertools.product(CORES, (0.1, 1.0), (50.0, 100.0), (True, False))
+        for core, hidden, smooth, downsample in itertools.product(
+            PUBLISHED_CORES, (0.1, 1.0), (50.0, 100.0), (True, False)
+        )
     }
     assert len(config.networks) == 16 and set(config.networks.values()) == expected
     assert len(config.networks) * len(config.training.seeds) == 64
     for name, network in config.networks.items():
-        assert name.startswith(f"{network.core}-gamma_hidden-{network.gamma_hidden}-gamma_input-")
+        assert name.startswith(f"{network.core}-gamma_hidden-{network.gamma_hidden:g}-gamma_input-")
         assert name.endswith(f"downsample-{str(network.downsample).lower()}")
+
+
+def published_grid():
+    return yaml.safe_load((ROOT / "workflow" / "config" / "cores.yaml").read_text())["networks"]
+
+
+def test_the_175_cores_can_be_written_in_blocks():
+    """G28: rows of each type, in the order of section 7.1; with the published restriction and seeds, 64 models."""
+    config = check_config({**SCANS, "networks": published_grid()})
+    networks = list(config.networks.values())
+    rows = {
+        "Stacked2d": 4, "ModStacked2d": 16, "Linear": 1, "ModLinear": 6, "SigmoidLaplace": 32,
+        "LinearSigmoidLaplace": 12, "GaussianLaplace": 64, "StackedLinearGaussianLaplace": 16,
+        "LinearGaussianLaplace": 24,
+    }  # fmt: skip
+    assert dict(Counter(network.core for network in networks)) == rows and len(set(networks)) == 175
+    assert list(rows) == list(dict.fromkeys(network.core for network in networks))
+    with_readouts = [{**block, "downsample": [True, False]} for block in published_grid()]
+    restricted = [
+        network
+        for network in check_config({**SCANS, "networks": with_readouts}).networks.values()
+        if network.core in PUBLISHED_CORES
+        and (network.gauss_bias, network.gauss_sigma, network.input_kern, network.hidden_kern) == (0, 0.5, 15, 7)
+    ]
+    assert len(restricted) * len(config.training.seeds) == 64
+    block = check_config({**SCANS, "networks": yaml.safe_load(GRID)})
+    assert set(restricted) == set(block.networks.values())
+
+
+def test_a_setting_that_does_not_matter_makes_no_other_network():
+    """Its name, its settings and itself are the same: nothing is trained twice, or anew."""
+    block = {"core": ["GaussianLaplace", "Linear"], "sigmoid_scale": [1, 2], "pool_steps": [1, 2], "skip": 2}
+    config = check_config({**SCANS, "networks": block})
+    assert list(config.networks) == ["GaussianLaplace", "Linear"]
+    assert config.networks["Linear"] == Network(core="Linear")
+    network = config.networks["GaussianLaplace"]
+    assert network.settings()["skip"] == 2 and "sigmoid_scale" not in network.settings()
+    assert Network(**network.settings()) == network
+
+
+def test_names_tell_networks_apart():
+    blocks = [
+        {"core": ["GaussianLaplace", "Identity"], "readout": ["FullGaussian2d", "SpatialTransformerPyramid2d"]},
+        {"core": "GaussianLaplace", "shifter": "none", "scale_n": [3, 5]},
+    ]
+    names = list(check_config({**SCANS, "networks": blocks}).networks)
+    assert names == [
+        "GaussianLaplace-FullGaussian2d-shifter-mlp",
+        "GaussianLaplace-SpatialTransformerPyramid2d-scale_n-5-shifter-mlp",
+        "Identity-FullGaussian2d",
+        "Identity-SpatialTransformerPyramid2d",
+        "GaussianLaplace-SpatialTransformerPyramid2d-scale_n-3-shifter-none",
+        "GaussianLaplace-SpatialTransformerPyramid2d-scale_n-5-shifter-none",
+    ]
+
+
+def test_every_part_has_settings_that_exist():
+    names = {field.name for field in dataclasses.fields(Network)}
+    used = {name for kinds in (CORES, READOUTS, SHIFTERS, MODULATORS) for kind in kinds.values() for name in kind}
+    assert used | {"core", "readout", "shifter", "modulator", "nonlinearity"} == names
+
+
+def test_the_default_config_lists_every_key_of_a_network():
+    listed = yaml.safe_load((ROOT / "config.yaml").read_text())["networks"]
+    assert list(listed) == [field.name for field in dataclasses.fields(Network)]
 
 
 def test_an_unknown_key_is_an_error_with_a_suggestion():
@@ -109,12 +189,21 @@ def test_a_wrong_type_is_an_error(section, content, message):
         ("training", {"tolerance": math.nan}, "training.tolerance: is not a number"),
         ("meis", {"norm_px": "nan"}, "meis.norm_px: is not a number"),
         ("selection", {"percentile": 101}, "selection.percentile: 101.0 is above the largest allowed value 100.0"),
-        ("networks", {"core": "Linear"}, "networks.core: 'Linear' is not one of GaussianLaplace, Stacked"),
+        ("networks", {"core": "Gaussian"}, "networks.core: 'Gaussian' is not one of GaussianLaplace, Stacked"),
         ("networks", {"gamma_input": [50, -1]}, "networks.gamma_input: -1.0 is below the least allowed value 0.0"),
         ("networks", {"gamma_input": []}, "networks.gamma_input: is empty, at least one value is needed"),
         ("networks", {"hidden_kern": [7, 6]}, "networks.hidden_kern: 6 is even"),
         ("networks", {"input_kern": 37}, "networks.input_kern: 37 px is larger than the images (36 x 64 px)"),
-        ("networks", {"shifter": "StaticAffine2d"}, "networks.shifter: 'StaticAffine2d' is not one of MLP, none"),
+        ("networks", {"shifter": "Affine"}, "networks.shifter: 'Affine' is not one of MLP, StaticAffine2d, none"),
+        ("networks", {"laplace_padding": 2}, "networks.laplace_padding: 2 is above the largest allowed value 1"),
+        ("networks", [{"core": "Linear"}, {"gamma_input": -1}], "networks[1].gamma_input: -1.0 is below the least"),
+        ("networks", [{"core": "Linear"}, "cnn"], "networks[1]: expected keys and values, found 'cnn'"),
+        ("networks", [{"layer": 2}], "networks.layer: unknown key; did you mean 'layers'?"),
+        (
+            "networks",
+            {"readout": "SpatialTransformerPooled2d", "pool_steps": 5},
+            "networks.pool_steps: maps of 22 x 50 px cannot be halved 5 times",
+        ),
     ],
 )
 def test_a_value_out_of_range_is_an_error(section, content, message):
@@ -127,8 +216,11 @@ def test_the_values_at_the_ends_of_a_range_are_allowed():
 
 
 def test_both_the_cnn_and_the_linear_model_are_needed():
-    message = problems_of(networks={"core": "GaussianLaplace"})
-    assert "networks.core: both GaussianLaplace and StackedLinearGaussianLaplace are needed" in message
+    for cores in ("GaussianLaplace", ["Linear", "Identity"]):
+        message = problems_of(networks={"core": cores})
+        assert "networks.core: a CNN (GaussianLaplace, SigmoidLaplace, Stacked2d, ModStacked2d) and a lin" in message
+    config = check_config({**SCANS, "networks": {"core": ["Stacked2d", "Identity"]}})
+    assert [network.model_type for network in config.networks.values()] == ["cnn", "linear"]
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """The configuration: its sections, and how it is read and checked."""
 
+from neurostatic.config.networks import CNN_CORES, CORES, MODULATORS, PUBLISHED_CORES, READOUTS, SHIFTERS, Network
 from neurostatic.config.reading import check_config, read_config
 from neurostatic.config.sections import (
-    CORES,
     SIMULATE,
     Config,
     DataConfig,
@@ -10,7 +10,6 @@ from neurostatic.config.sections import (
     Masks,
     Matching,
     Meis,
-    Network,
     Preprocessing,
     Selection,
     Simulation,
@@ -20,7 +19,12 @@ from neurostatic.config.sections import (
 )
 
 __all__ = [
+    "CNN_CORES",
     "CORES",
+    "MODULATORS",
+    "PUBLISHED_CORES",
+    "READOUTS",
+    "SHIFTERS",
     "SIMULATE",
     "Config",
     "DataConfig",

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from neurostatic.config.sections import CORES, REPLACED_WHOLE, Config, Loop, Network, Preprocessing
+from neurostatic.config.networks import CNN_CORES, CORES, PUBLISHED_CORES, Network, named_networks
+from neurostatic.config.sections import REPLACED_WHOLE, Config, Loop, Preprocessing
 from neurostatic.store import InputError, report_problems
 
 
@@ -47,10 +48,12 @@ def check_config(sections: dict) -> Config:
     built = {"scans": {}, "datasets": {}, "loops": {}, "networks": {}, "preprocessing": None}
     for name, kind in fields.items():
         content = {} if sections.get(name) is None else sections[name]
-        if not isinstance(content, dict):
+        if name == "networks" and isinstance(content, list):
+            built[name] = _networks(content, problems)
+        elif not isinstance(content, dict):
             problems.append(f"{name}: expected keys and values, found {content!r}")
         elif name == "networks":
-            built[name] = _networks(content, problems)
+            built[name] = _networks([content], problems)
         elif name == "scans":
             built[name] = {str(k): _convert(v, str, f"scans.{k}", problems) for k, v in content.items()}
         elif name == "datasets":
@@ -63,21 +66,22 @@ def check_config(sections: dict) -> Config:
     return Config(**built)
 
 
-def _networks(content: dict, problems: list[str]) -> dict[str, Network]:
-    """Every combination of the listed values; a name is the core and each value that varies."""
-    content = {name: value if isinstance(value, list) else [value] for name, value in content.items()}
-    content.setdefault("core", list(CORES))
-    networks = {}
-    varied = [name for name, values in content.items() if len(values) > 1 and name != "core"]
-    for values in itertools.product(*content.values()):
-        choice = dict(zip(content, values, strict=True))
-        name = "-".join([str(choice["core"]), *(f"{key}-{choice[key]}".lower() for key in varied)])
-        found: list[str] = []
-        networks[name] = _build(Network, choice, "networks", found)
-        problems += [problem for problem in found if problem not in problems]
-    empty = [name for name, values in content.items() if not values]
-    problems += [f"networks.{name}: is empty, at least one value is needed" for name in empty]
-    return networks
+def _networks(blocks: list, problems: list[str]) -> dict[str, Network]:
+    """Every combination of the listed values of each block; a network that several blocks make is one."""
+    networks = []
+    for i, block in enumerate(blocks):
+        where = "networks" if len(blocks) == 1 else f"networks[{i}]"
+        if not isinstance(block, dict):
+            problems.append(f"{where}: expected keys and values, found {block!r}")
+            continue
+        listed = {name: value if isinstance(value, list) else [value] for name, value in block.items()}
+        listed.setdefault("core", list(PUBLISHED_CORES))
+        problems += [f"{where}.{name}: is empty, at least one value is needed" for name, v in listed.items() if not v]
+        for values in itertools.product(*listed.values()):
+            found: list[str] = []
+            networks.append(_build(Network, dict(zip(listed, values, strict=True)), where, found))
+            problems += [problem for problem in found if problem not in problems]
+    return named_networks(networks) if all(networks) else {}
 
 
 def _build(kind, content, where: str, problems: list[str]):
@@ -153,21 +157,30 @@ def _contradictions(built: dict) -> list[str]:
             problems.append(f"loops.{name}.dataset: '{loop.dataset}' is not in datasets")
         elif loop.source not in datasets[loop.dataset]:
             problems.append(f"loops.{name}.source: '{loop.source}' is not a scan of data set '{loop.dataset}'")
-    if all(built["networks"].values()):
-        problems += _unfit_networks(list(built["networks"].values()), built["preprocessing"])
-    return problems
+    return problems + _unfit_networks(list(built["networks"].values()), built["preprocessing"])
 
 
 def _unfit_networks(networks: list[Network], images: Preprocessing | None) -> list[str]:
     problems = []
-    cores = {network.core for network in networks}
-    if networks and cores != set(CORES):
-        problems.append(f"networks.core: both {' and '.join(CORES)} are needed (MEI and RF), found {sorted(cores)}")
+    found = {network.model_type: None for network in networks}
+    if networks and len(found) < 2:
+        linear = [core for core in CORES if core not in CNN_CORES]
+        problems.append(
+            f"networks.core: a CNN ({', '.join(CNN_CORES)}) and a linear model ({', '.join(linear)}) are both needed, "
+            f"for MEIs and RFs; found only {', '.join(dict.fromkeys(network.core for network in networks))}"
+        )
     for kern in sorted({network.hidden_kern for network in networks if network.layers > 1}):
         if kern % 2 == 0:
             problems.append(f"networks.hidden_kern: {kern} is even; only odd kernels keep the size of the maps")
-    for kern in sorted({network.input_kern for network in networks}):
-        if images and kern > min(images.height_px, images.width_px):
-            size = f"{images.height_px} x {images.width_px} px"
-            problems.append(f"networks.input_kern: {kern} px is larger than the images ({size})")
-    return problems
+    if images:
+        size = (images.height_px, images.width_px)
+        for kern in sorted({network.input_kern for network in networks if network.core != "Identity"}):
+            if kern > min(size):
+                problems.append(f"networks.input_kern: {kern} px is larger than the images ({size[0]} x {size[1]} px)")
+        for network in networks:
+            maps = network.map_size(*size)
+            if network.readout == "SpatialTransformerPooled2d" and 0 < min(maps) < 2**network.pool_steps:
+                problems.append(
+                    f"networks.pool_steps: maps of {maps[0]} x {maps[1]} px cannot be halved {network.pool_steps} times"
+                )
+    return list(dict.fromkeys(problems))

@@ -2,14 +2,11 @@
 
 import dataclasses
 
-CORES = ("GaussianLaplace", "StackedLinearGaussianLaplace")  # CoreConfig: the CNN and the linear model
+from neurostatic.config.keys import key
+from neurostatic.config.networks import Network
+
 SIMULATE = "simulate"  # the source of a scan that the virtual mouse records
 REPLACED_WHOLE = ("scans", "datasets", "loops")  # an overlay's lists of names replace the default's
-
-
-def key(default, *, low=None, high=None, choices=None, empty=False):
-    """A config key with its default and what is allowed; `empty`: a list may have no values."""
-    return dataclasses.field(default=default, metadata={"low": low, "high": high, "choices": choices, "empty": empty})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,28 +65,6 @@ class DataConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Network:
-    """One network: core, readout, shifter, modulator (CoreConfig, ReadoutConfig, ShifterConfig, ModulatorConfig)."""
-
-    core: str = key("GaussianLaplace", choices=CORES)
-    hidden_channels: int = key(32, low=1)
-    input_kern: int = key(15, low=1)
-    hidden_kern: int = key(7, low=1)
-    layers: int = key(3, low=1)
-    skip: int = key(3, low=0)
-    gamma_hidden: float = key(0.1, low=0.0)
-    gamma_input: float = key(50.0, low=0.0)
-    gauss_sigma: float = key(0.5, low=1e-6)
-    gauss_bias: float = key(0.0, low=0.0)
-    scale_n: int = key(5, low=1)
-    downsample: bool = key(True)
-    gamma_features: float = key(1.0, low=0.0)
-    positive: bool = key(False)
-    shifter: str = key("MLP", choices=("MLP", "none"))
-    modulator: str = key("MLP", choices=("MLP", "none"))
-
-
-@dataclasses.dataclass(frozen=True)
 class Training:
     """TrainConfig.Default and Seed."""
 
@@ -98,13 +73,15 @@ class Training:
     max_epochs: int = key(500, low=1)
     batch_size: int = key(60, low=1)
     patience: int = key(10, low=1)
+    checkpoint_epochs: int = key(1, low=1)
     tolerance: float = key(1e-6, low=0.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Selection:
-    """CorrectedHighUnitSelection."""
+    """ModelGroup and CorrectedHighUnitSelection."""
 
+    best_model: str = key("best_model", choices=("best_model", "best_model_new"))
     top_fraction: float = key(0.5, low=0.0, high=1.0)
     percentile: float = key(70.0, low=0.0, high=100.0)
     edge_um: float = key(10.0, low=0.0)

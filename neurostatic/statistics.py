@@ -33,6 +33,17 @@ def pearson(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.where(constant, np.nan, (a * b).sum(0) / np.sqrt(power))
 
 
+def slope_through_origin(x: np.ndarray, y: np.ndarray) -> float:
+    """Slope of y on x through the origin, sum(x y) / sum(x^2); pairs with a NaN are left out, NaN if none is left.
+
+    Of test correlation on oracle it is the fraction of the oracle that a model reaches.
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    both = np.isfinite(x) & np.isfinite(y)
+    power = (x[both] ** 2).sum()
+    return float((x[both] * y[both]).sum() / power) if power > 0 else np.nan
+
+
 def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
     """False-discovery-rate q values, q_(i) = min_{j >= i} p_(j) n / j (Benjamini & Hochberg 1995).
 

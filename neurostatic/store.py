@@ -26,6 +26,10 @@ class InputError(Exception):
     """Something a user gave is wrong; the message says what, where, and what is allowed."""
 
 
+class BadConfig(InputError):
+    """A model that cannot be: its training diverged, or it has no unit. Other models may be; these go on."""
+
+
 def report_problems(what: str, problems: list[str]) -> None:
     """Raise one InputError that lists every problem found in `what`; do nothing if there is none."""
     if problems:

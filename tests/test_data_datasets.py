@@ -306,7 +306,7 @@ def test_no_unit_of_the_wanted_kind_is_an_error(store, dataset):
     layers = pd.Series(dataset.layer.values).value_counts()
     with pytest.raises(InputError) as error:
         open_multi_dataset({"first": store, "second": store}, DataConfig(brain_area="AL", layer="L5"))
-    assert str(error.value).startswith("data set: 2 problems")
+    assert str(error.value).startswith("data set: no scan has a unit for the models\n")
     assert f"scan first: no unit in area 'AL' and layer 'L5'; areas: {'LM'}" in str(error.value)
     assert f"layers: L2/3 {layers['L2/3']}, L4 {layers['L4']}" in str(error.value)
 

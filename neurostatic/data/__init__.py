@@ -14,6 +14,7 @@ from neurostatic.data.exporters import write_sensorium
 from neurostatic.data.frames import area_resize
 from neurostatic.data.importers import is_sensorium, read_sensorium, sensorium_verdict
 from neurostatic.data.reliability import (
+    cc_abs,
     cc_max,
     cc_norm,
     explainable_fraction,
@@ -46,6 +47,7 @@ __all__ = [
     "area_membership",
     "area_resize",
     "build_dataset",
+    "cc_abs",
     "cc_max",
     "cc_norm",
     "condition_tiers",

@@ -15,7 +15,7 @@ from neurostatic.data.anatomy import select_units
 from neurostatic.data.datasets.normalization import DEFAULT, Normalization, normalization
 from neurostatic.data.reliability import permutation_p
 from neurostatic.data.tiers import leaking_trials
-from neurostatic.store import InputError, load_arrays, open_arrays, report_problems
+from neurostatic.store import BadConfig, InputError, load_arrays, open_arrays, report_problems
 
 VARIABLES = (
     "images", "responses", "behavior", "pupil_center", "tier", "image_index", "image_class", "image_id",
@@ -111,7 +111,8 @@ def open_multi_dataset(paths: Mapping[str, str | Path], config: DataConfig = DEF
     Args:
         paths: store of each scan; their order is the order of the members.
 
-    Raises InputError that lists every store that cannot be read or has images of another size, and if no scan is left.
+    Raises InputError that lists every store that cannot be read or has images of another size; BadConfig if no scan is
+    left.
     """
     problems: list[str] = []
     datasets: dict[str, xr.Dataset] = {}
@@ -149,9 +150,9 @@ def open_multi_dataset(paths: Mapping[str, str | Path], config: DataConfig = DEF
         if len(trials) < dataset.sizes["trial"]:
             dataset = dataset.isel(trial=trials)
         members.append(Member(name, dataset, normalizer.of_units(units), in_memory))
-    if not members:
-        problems += empty
     report_problems("data set", problems)
+    if not members:
+        raise BadConfig("data set: no scan has a unit for the models\n" + "\n".join(f"  - {scan}" for scan in empty))
     _warn_of_unknown_names(datasets, config)
     for left_out in empty:
         warnings.warn(f"left out: {left_out}", stacklevel=2)

@@ -2,6 +2,7 @@
 
 from neurostatic.data.reliability.bootstrap import bootstrap_oracle, bootstrap_oracle_t_test
 from neurostatic.data.reliability.ceilings import (
+    cc_abs,
     cc_max,
     cc_norm,
     explainable_fraction,
@@ -21,6 +22,7 @@ __all__ = [
     "Repeats",
     "bootstrap_oracle",
     "bootstrap_oracle_t_test",
+    "cc_abs",
     "cc_max",
     "cc_norm",
     "explainable_fraction",

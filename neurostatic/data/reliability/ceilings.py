@@ -90,6 +90,25 @@ def cc_max(responses: np.ndarray, image: np.ndarray, *, min_repeats: int = MIN_O
     return np.sqrt(_where_signal(signal, signal, of_means))
 
 
+def cc_abs(
+    predicted: np.ndarray, responses: np.ndarray, image: np.ndarray, *, min_repeats: int = MIN_ORACLE_REPEATS
+) -> np.ndarray:
+    """CC_abs: correlation over images of prediction and response, both averaged over the repeats of an image.
+
+    CC_abs = Cov(p_i, m_i) / sqrt(V(p_i) V(m_i))
+
+    NaN where prediction or response is constant. Args and errors: as `cc_norm`. Returns (unit,).
+    """
+    repeats = repeats_of(responses, image, min_repeats)
+    result = np.full(responses.shape[1], np.nan)
+    if len(repeats.count) < 2:
+        return result
+    for units, model, block in repeats.blocks(BLOCK_UNITS, predicted, responses):
+        absolute = pearson((repeats.sums(model) / repeats.count).T, (repeats.sums(block) / repeats.count).T)
+        result[units] = np.where(constant_units(model), np.nan, absolute)
+    return result
+
+
 def cc_norm(
     predicted: np.ndarray, responses: np.ndarray, image: np.ndarray, *, min_repeats: int = MIN_ORACLE_REPEATS
 ) -> np.ndarray:
@@ -107,16 +126,8 @@ def cc_norm(
     Returns:
         (unit,).
     """
-    repeats = repeats_of(responses, image, min_repeats)
-    result = np.full(responses.shape[1], np.nan)
-    if len(repeats.count) < 2:
-        return result
-    for units, model, block in repeats.blocks(BLOCK_UNITS, predicted, responses):
-        signal, _, of_means = _powers_of_block(block, repeats)
-        absolute = pearson((repeats.sums(model) / repeats.count).T, (repeats.sums(block) / repeats.count).T)
-        result[units] = absolute / np.sqrt(_where_signal(signal, signal, of_means))
-        result[units][constant_units(model)] = np.nan
-    return result
+    absolute = cc_abs(predicted, responses, image, min_repeats=min_repeats)
+    return absolute / cc_max(responses, image, min_repeats=min_repeats)
 
 
 def feve(

@@ -36,7 +36,7 @@ def fill_linears(module) -> None:
 
 def network_f() -> CorePlusReadout:
     """The full model F, float64, in eval mode: toy core, pyramid readout, shifter, modulator; scan 'a', 3 units."""
-    network = CorePlusReadout(NETWORK_F, {"a": 3}).double().eval()
+    network = CorePlusReadout(NETWORK_F, {"a": 3}, (1, 9, 10)).double().eval()
     fill_core(network.core)
     fill_linears(network.shifter["a"])
     fill_linears(network.modulator["a"])

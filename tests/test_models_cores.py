@@ -2,7 +2,8 @@ import pytest
 import torch
 from golden import close, fill, fill_core
 
-from neurostatic.models.cores import StackedCore, gaussian_weights
+from neurostatic.config import CORES, Network
+from neurostatic.models.cores import StackedCore, build_core, gaussian_weights, sigmoid_weights
 
 IMAGE = fill((1, 1, 9, 10), 5, 13)
 IMAGES = fill((2, 1, 9, 10), 5, 13)
@@ -10,24 +11,14 @@ FIRST_LAYER = [-0.903671, -0.836344]
 SECOND_LAYER = [-0.863222, 2.686705]
 
 
-def toy_core(layers=3, skip=3, nonlinear=True, border=(0.5, 0.0)):
-    """The toy core T, float64; border None: no border weights (A = 1)."""
-    sigma, bias = border or (0.5, 0.0)
-    core = StackedCore(
-        hidden_channels=2,
-        input_kern=5,
-        hidden_kern=3,
-        layers=layers,
-        skip=skip,
-        gamma_hidden=0.1,
-        gamma_input=50,
-        gauss_sigma=sigma,
-        gauss_bias=bias,
-        nonlinear=nonlinear,
-    ).double()
+def toy_core(layers=3, border_weights="published", **changes):
+    """The toy core T, float64; border_weights None: A = 1."""
+    if border_weights == "published":
+        border_weights = gaussian_weights(5, 0.5, 0.0)
+    settings = {"hidden_channels": 2, "input_kern": 5, "hidden_kern": 3, "layers": layers, "skip": 3}
+    settings |= {"gamma_hidden": 0.1, "gamma_input": 50, "border_weights": border_weights}
+    core = StackedCore(**(settings | changes)).double()
     fill_core(core)
-    if border is None:
-        core.laplace_weights.fill_(1)
     return core
 
 
@@ -38,36 +29,69 @@ def test_the_deterministic_fill():
 
 def test_laplace_filter():
     """G1: with one-hot border weights the regularizer shows the filtered kernel, pixel by pixel (squared)."""
-    core = StackedCore(1, 4, 3, 1, 0, 0.0, 1.0, 0.5, 0.0, True).double()
+    core = StackedCore(1, 4, 3, 1, gamma_input=1.0, border_weights=torch.zeros(4, 4)).double()
     expected = torch.tensor(
         [[-1.7, -2.5, -3, -1.7], [-2.5, -3.4, -3.4, 3], [1.5, -3.4, -3.4, 11], [34.3, 25.5, 29, 58.3]]
     )
+    kernel = (torch.arange(16) ** 2 / 10).reshape(1, 1, 4, 4)
     with torch.no_grad():
-        core.convolutions[0].weight.copy_((torch.arange(16) ** 2 / 10).reshape(1, 1, 4, 4))
+        core.convolutions[0].weight.copy_(kernel)
     for pixel, value in enumerate(expected.flatten()):
-        core.laplace_weights.zero_().view(-1)[pixel] = 1
+        core.border_weights.zero_().view(-1)[pixel] = 1
         close(core.laplace(), value**2 / 16 / 2, 1e-4)
+    valid = StackedCore(1, 4, 3, 1, laplace_padding=0).double()
+    with torch.no_grad():
+        valid.convolutions[0].weight.copy_(kernel)
+    close(valid.laplace(), 3.4**2 / 2, 1e-6)
 
 
-@pytest.mark.parametrize(("border", "expected"), [(None, 1.117900), ((0.5, 0.0), 0.852310), ((1.0, 0.5), 0.960265)])
-def test_laplace_regularizer(border, expected):
+@pytest.mark.parametrize(
+    ("border_weights", "padding", "expected"),
+    [
+        (None, 1, 1.117900),
+        (None, 0, 1.142778),
+        (gaussian_weights(5, 0.5, 0.0), 1, 0.852310),
+        (gaussian_weights(5, 1.0, 0.5), 1, 0.960265),
+        (sigmoid_weights(5, 1.0, 0.5), 1, 0.675842),
+        (sigmoid_weights(5, 2.0, 0.5), 1, 0.772642),
+    ],
+)
+def test_laplace_regularizer(border_weights, padding, expected):
     """G2."""
-    close(toy_core(border=border).laplace(), expected)
+    close(toy_core(border_weights=border_weights, laplace_padding=padding).laplace(), expected)
 
 
-def test_border_weights():
-    """G3."""
-    close(
-        gaussian_weights(5, 0.5, 0.0)[:3, :3],
-        [[0.981684, 0.917915, 0.864665], [0.917915, 0.632121, 0.393469], [0.864665, 0.393469, 0]],
-    )
-    weights = gaussian_weights(5, 1.0, 0.5)
-    close(
-        weights[:3, :3],
-        [[1.132121, 0.964739, 0.893469], [0.964739, 0.721199, 0.617503], [0.893469, 0.617503, 0.5]],
-    )
-    close(weights, weights.flip(0).double(), 0)
-    close(weights, weights.T.double(), 0)
+def test_border_weights_without_padding_are_refused():
+    with pytest.raises(ValueError, match="border_weights need laplace_padding"):
+        toy_core(laplace_padding=0)
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        (
+            gaussian_weights(5, 0.5, 0.0),
+            [[0.981684, 0.917915, 0.864665], [0.917915, 0.632121, 0.393469], [0.864665, 0.393469, 0]],
+        ),
+        (
+            gaussian_weights(5, 1.0, 0.5),
+            [[1.132121, 0.964739, 0.893469], [0.964739, 0.721199, 0.617503], [0.893469, 0.617503, 0.5]],
+        ),
+        (
+            sigmoid_weights(5, 1.0, 0.5),
+            [[0.713862, 0.649771, 0.622459], [0.649771, 0.551592, 0.5], [0.622459, 0.5, 0.377541]],
+        ),
+        (
+            sigmoid_weights(5, 2.0, 0.5),
+            [[0.861574, 0.774879, 0.731059], [0.774879, 0.602098, 0.5], [0.731059, 0.5, 0.268941]],
+        ),
+    ],
+)
+def test_border_weights(weights, expected):
+    """G3; they are symmetric."""
+    close(weights[:3, :3], expected)
+    close(weights, weights.flip(0).double(), 1e-6)
+    close(weights, weights.T.double(), 1e-6)
 
 
 def test_toy_core_regularizers():
@@ -106,7 +130,7 @@ def test_linear_core_keeps_batch_norm_and_loses_the_elus():
     close(maps.sum(), -6.700125)
     close(maps.abs().sum(), 736.924648)
     close(maps[0, :, 2, 3], [-2.339988, -1.809991, -2.779972, 3.370966, 17.270733, -21.090294])
-    close(core(2 * IMAGE), 2 * maps, 1e-12)
+    close(core(2 * IMAGE), 2 * maps, 1e-12)  # no nonlinearity is left
     maps = core.train()(IMAGES)
     close(maps.sum(), 0.0)
     close(maps.abs().sum(), 313.946632)
@@ -123,7 +147,7 @@ def test_linear_core_keeps_batch_norm_and_loses_the_elus():
 )
 def test_skip_wiring(skip, in_channels, total, later, sparsity, regularizer):
     """G7, four layers, no border weights."""
-    core = toy_core(layers=4, skip=skip, border=None).eval()
+    core = toy_core(layers=4, skip=skip, border_weights=None).eval()
     assert [convolution.in_channels for convolution in core.convolutions] == in_channels
     maps = core(IMAGE)
     close(maps.sum(), total)
@@ -132,25 +156,113 @@ def test_skip_wiring(skip, in_channels, total, later, sparsity, regularizer):
     close(core.regularizer(), regularizer)
 
 
+@pytest.mark.parametrize(
+    ("changes", "shape", "total", "pixel"),
+    [
+        ({"final_nonlinearity": False}, (1, 8, 5, 6), 123.897120, {6: 7.847942, 7: -2.077915}),
+        ({"batch_norm": False}, (1, 8, 5, 6), 286.899059, {}),
+        ({"pad_input": True}, (1, 8, 9, 10), 922.665360, {0: 1.469993, 1: 1.389993}),
+    ],
+)
+def test_variants_of_the_stack(changes, shape, total, pixel):
+    """G7, skip 2."""
+    maps = toy_core(layers=4, skip=2, border_weights=None, **changes).eval()(IMAGE)
+    assert maps.shape == shape
+    close(maps.sum(), total)
+    for channel, value in pixel.items():
+        close(maps[0, channel, 2, 3], value)
+
+
+def test_linear_core_of_one_layer():
+    """G6: padded, batch norm, no ELU."""
+    config = Network(core="LinearGaussianLaplace", hidden_channels=2, input_kern=5)
+    core = build_core(config, 1).double().eval()
+    fill_core(core)
+    assert len(core.convolutions) == len(core.norms) == 1 and core.convolutions[0].padding == (2, 2)
+    maps = core(IMAGE)
+    assert maps.shape == (1, 2, 9, 10)
+    close(maps.sum(), 0.419998)
+    close(maps[0, :, 2, 3], [1.469993, 1.389993])
+    close(core.regularizer(), 42.615497)
+
+
 def test_one_layer_has_no_group_sparsity():
     core = toy_core(layers=1)
     close(core.group_sparsity(), 0, 0)
     assert core.eval()(IMAGE).shape == (1, 2, 5, 6)
 
 
-def paper_core():
-    return StackedCore(32, 15, 7, 3, 3, 0.1, 50, 0.5, 0.0, True)
+def test_biases_begin_at_zero():
+    core = toy_core(bias=True)
+    core.initialize(torch.Generator().manual_seed(0))
+    assert all(convolution.bias.eq(0).all() for convolution in core.convolutions)
 
 
-def test_shapes_of_the_paper():
-    """Section 9: 15/7 kernels on a 36 x 64 image."""
-    core = paper_core().eval()
-    shapes = [tuple(convolution.weight.shape) for convolution in core.convolutions]
-    assert shapes == [(32, 1, 15, 15), (32, 32, 7, 7), (32, 64, 7, 7)]
-    assert all(convolution.bias is None for convolution in core.convolutions)
-    assert sum(parameter.numel() for parameter in core.parameters()) == 157920
+TOY = {"hidden_channels": 2, "input_kern": 5, "hidden_kern": 3}
+T_REGULARIZERS = {  # laplace of K by G2 (times gamma_input 50) and group sparsity by G4 (times gamma_hidden 0.1)
+    "Stacked2d": 50 * 1.142778 + 0.1210769,
+    "ModStacked2d": 50 * 1.117900 + 0.1210769,
+    "SigmoidLaplace": 50 * 0.675842 + 0.1210769,
+    "GaussianLaplace": 42.736574,
+    "StackedLinearGaussianLaplace": 42.736574,
+    "Linear": 50 * 1.142778,
+    "ModLinear": 50 * 1.117900,
+    "LinearSigmoidLaplace": 50 * 0.675842,
+    "LinearGaussianLaplace": 42.615497,
+    "Identity": 0,
+}
+
+
+@pytest.mark.parametrize("name", CORES)
+def test_every_core_by_its_name(name):
+    """Regularizer, size of the maps, and whether it is linear, of each CoreConfig."""
+    config = Network(core=name, **TOY)
+    core = build_core(config, 1).double().eval()
+    fill_core(core)
+    close(core.regularizer(), T_REGULARIZERS[name], 5e-5)
+    maps = core(IMAGE)
+    assert maps.shape[2:] == config.map_size(9, 10)
+    assert maps.shape[1] == core.out_channels == {0: 1, 1: 2, 3: 6}[config.depth]
+    linear = torch.allclose(core(2 * IMAGE), 2 * maps)
+    assert linear == (config.model_type == "linear")
+    if name == "Identity":
+        assert maps is IMAGE and not list(core.parameters())
+
+
+@pytest.mark.parametrize(
+    ("settings", "shapes", "map_size", "n_parameters"),
+    [
+        ({}, [(32, 1, 15, 15), (32, 32, 7, 7), (32, 64, 7, 7)], (22, 50), 157920),
+        ({"input_kern": 11, "hidden_kern": 3}, [(32, 1, 11, 11), (32, 32, 3, 3), (32, 64, 3, 3)], (26, 54), 31712),
+        ({"core": "LinearGaussianLaplace", "input_kern": 19}, [(32, 1, 19, 19)], (36, 64), 11616),
+        ({"core": "Linear", "input_kern": 13}, [(32, 1, 13, 13)], (36, 64), 5472),
+        (
+            {"core": "Stacked2d", "input_kern": 18, "hidden_kern": 1},
+            [(32, 1, 18, 18), (32, 32, 1, 1), (32, 64, 1, 1)],
+            (19, 47),
+            13632,
+        ),
+        (
+            {"core": "Stacked2d", "input_kern": 13, "skip": 0},
+            [(32, 1, 13, 13), (32, 32, 7, 7), (32, 32, 7, 7)],
+            (24, 52),
+            105952,
+        ),
+    ],
+)
+def test_published_shapes(settings, shapes, map_size, n_parameters):
+    """Section 9, images of 36 x 64 px."""
+    config = Network(**settings)
+    core = build_core(config, 1).eval()
+    assert [tuple(convolution.weight.shape) for convolution in core.convolutions] == shapes
+    assert config.map_size(36, 64) == map_size
     with torch.no_grad():
-        assert core(torch.zeros(1, 1, 36, 64)).shape == (1, 96, 22, 50)
+        assert core(torch.zeros(1, 1, 36, 64)).shape[2:] == map_size
+    assert sum(parameter.numel() for parameter in core.parameters()) == n_parameters
+
+
+def paper_core():
+    return build_core(Network(), 1)
 
 
 def test_xavier_initialization():

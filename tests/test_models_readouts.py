@@ -3,7 +3,9 @@ import torch
 from golden import close, fill
 from torch.nn import functional as F
 
-from neurostatic.models.readouts import GAUSS_5, PyramidReadout, pyramid
+from neurostatic.config import READOUTS, Network
+from neurostatic.models.readouts import MaskReadout, build_readout, pooled, pyramid
+from neurostatic.models.readouts.pyramids import FILTERS
 
 PUBLISHED = torch.tensor(
     [
@@ -15,7 +17,8 @@ PUBLISHED = torch.tensor(
     ],
     dtype=torch.float64,
 )
-SEPARABLE = torch.outer(GAUSS_5.double(), GAUSS_5.double())
+KERNELS = {name: torch.outer(*[torch.tensor(row).double()] * 2) for name, row in FILTERS.items()}
+SEPARABLE = KERNELS["gauss5x5"]
 RAMP = torch.arange(42, dtype=torch.float64).reshape(1, 1, 6, 7) / 10
 SHIFT = torch.tensor([[0.2, -0.1], [-0.3, 0.4]], dtype=torch.float64)
 # The golden numbers were printed with the six-digit kernel. The convolutions below reproduce them with that kernel,
@@ -23,31 +26,30 @@ SHIFT = torch.tensor([[0.2, -0.1], [-0.3, 0.4]], dtype=torch.float64)
 KERNEL = 5e-6
 
 
-def convolved_pyramid(maps, scale_n, downsample, kernel):
-    """The pyramid as published, (image, channel, y, x), with a full 5 x 5 kernel."""
-    channels = maps.shape[1]
-    weight = kernel.to(maps).expand(channels, 1, 5, 5)
+def convolved_pyramid(maps, scale_n, downsample, kernel, skip_upsampling=False):
+    """The pyramid as published, (image, channel, y, x), with a full kernel."""
+    channels, half = maps.shape[1], len(kernel) // 2
+    weight = kernel.to(maps).expand(channels, 1, *kernel.shape)
     levels = []
     for _ in range(scale_n):
-        low = F.conv2d(maps, weight, padding=2, groups=channels)
-        if downsample:
-            low = low[..., ::2, ::2]
+        smooth = F.conv2d(maps, weight, padding=half, groups=channels)
+        low = smooth[..., ::2, ::2] if downsample else smooth
+        if downsample and not skip_upsampling:
             odd = ((maps.shape[2] + 1) % 2, (maps.shape[3] + 1) % 2)
-            up = 4 * F.conv_transpose2d(low, weight, stride=2, padding=2, output_padding=odd, groups=channels)
-            levels.append(maps - up)
-        else:
-            levels.append(maps - low)
+            smooth = 4 * F.conv_transpose2d(low, weight, stride=2, padding=half, output_padding=odd, groups=channels)
+        levels.append(maps - smooth)
         maps = low
     return [*levels, maps]
 
 
-def convolved_readout(readout, maps, shift, kernel):
+def convolved_readout(readout, config, maps, shift, kernel):
     """The published readout: sample every level, join, weigh."""
     points = readout.grid.clamp(-1, 1).expand(len(maps), -1, -1)
     points = points if shift is None else points + shift[:, None]
+    skip_upsampling = config.readout == "ModifiedSpatialTransformerPyramid2d"
     sampled = [
         F.grid_sample(level, points[:, :, None], align_corners=True)[..., 0]
-        for level in convolved_pyramid(maps, readout.scale_n, readout.downsample, kernel)
+        for level in convolved_pyramid(maps, config.scale_n, config.downsample, kernel, skip_upsampling)
     ]
     features = readout.features.clamp(min=0) if readout.positive else readout.features
     return (torch.cat(sampled, 1) * features.flatten(0, 1)).sum(1) + readout.bias
@@ -57,19 +59,25 @@ def channels_last(maps):
     return maps.permute(0, 2, 3, 1)
 
 
-def make_readout(grid, channels, scale_n, bias, downsample=True, positive=False):
-    n_units = len(grid)
-    readout = PyramidReadout(channels, n_units, scale_n, downsample, 1.0, positive).double()
+def make_readout(config, channels, grid, bias, map_size=(6, 7)):
+    """A readout of points with the golden features, published as (1, level * channel, 1, unit)."""
+    readout = build_readout(config, channels, map_size, len(grid)).double()
     with torch.no_grad():
         readout.grid.copy_(torch.tensor(grid))
-        readout.features.copy_(fill((scale_n + 1, channels, n_units)))  # published (1, level * channel, 1, unit)
+        readout.features.copy_(fill(tuple(readout.features.shape)))
         readout.bias.copy_(torch.tensor(bias, dtype=torch.float64))
     return readout
 
 
-def small_readout(downsample=True, positive=False):
-    """G10's."""
-    return make_readout([(-0.5, 0.25), (0.9, -0.9), (1.5, 0.0)], 3, 2, (0.1, 0.2, 0.3), downsample, positive)
+def small_readout(config):
+    """G10's and G12's."""
+    return make_readout(config, 3, [(-0.5, 0.25), (0.9, -0.9), (1.5, 0.0)], (0.1, 0.2, 0.3))
+
+
+def config_of(variant="halving", scale_n=2, **changes):
+    names = {"halving": {}, "full": {"downsample": False}}
+    names["skipping"] = {"readout": "ModifiedSpatialTransformerPyramid2d"}
+    return Network(scale_n=scale_n, **names[variant], **changes)
 
 
 SMALL_MAPS = fill((2, 3, 6, 7), 5, 13)
@@ -81,13 +89,14 @@ def test_the_kernel_is_separable_and_equals_the_published_one():
     assert SEPARABLE.sum().item() == pytest.approx(0.999998, abs=1e-6)
 
 
-@pytest.mark.parametrize("downsample", [True, False])
+@pytest.mark.parametrize("name", FILTERS)
+@pytest.mark.parametrize(("downsample", "skip_upsampling"), [(True, False), (True, True), (False, False)])
 @pytest.mark.parametrize("size", [(6, 7), (9, 4), (22, 50), (1, 3)])
-def test_pyramid_equals_the_one_made_of_convolutions(size, downsample):
+def test_pyramid_equals_the_one_made_of_convolutions(size, downsample, skip_upsampling, name):
     maps = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     ours, theirs = channels_last(maps).clone().requires_grad_(), maps.clone().requires_grad_()
-    our_levels = pyramid(ours, 3, downsample)
-    their_levels = convolved_pyramid(theirs, 3, downsample, SEPARABLE)
+    our_levels = pyramid(ours, 3, downsample, skip_upsampling, name)
+    their_levels = convolved_pyramid(theirs, 3, downsample, KERNELS[name], skip_upsampling)
     for our_level, their_level in zip(our_levels, their_levels, strict=True):
         close(our_level, channels_last(their_level), 1e-12)
     sum(level.pow(2).sum() for level in our_levels).backward()
@@ -131,6 +140,23 @@ def test_pyramid_of_full_size():
         close(sum(levels), RAMP[0, 0], 1e-12)
 
 
+def test_pyramid_that_skips_upsampling():
+    """G8."""
+    sums = [18.479942, 6.184343, 3.231838]
+    middle = [-0.190338, -0.228303, -0.141796, -0.049378]
+    ours = [level[0, :, :, 0] for level in pyramid(channels_last(RAMP), 2, True, True)]
+    published = [level[0, 0] for level in convolved_pyramid(RAMP, 2, True, PUBLISHED, True)]
+    for levels, tolerance, tolerance_sum in ((published, 2e-6, 2e-6), (ours, KERNEL, 42 * KERNEL)):
+        close(torch.stack([level.sum() for level in levels]), sums, tolerance_sum)
+        close(levels[1][0], middle, tolerance)
+
+
+def test_the_other_filters_are_the_published_ones():
+    binomial = torch.tensor([1.0, 2, 1], dtype=torch.float64), torch.tensor([1.0, 4, 6, 4, 1], dtype=torch.float64)
+    close(KERNELS["gauss3x3"], torch.outer(binomial[0], binomial[0]) / 16, 1e-12)
+    close(KERNELS["laplace5x5"], torch.outer(binomial[1], binomial[1]) / 256, 1e-12)
+
+
 def test_level_sizes_of_the_paper():
     """Section 9: 15/7 kernels on a 36 x 64 image."""
     sizes = [tuple(level.shape[1:3]) for level in pyramid(torch.zeros(1, 22, 50, 1), 5, True)]
@@ -138,28 +164,34 @@ def test_level_sizes_of_the_paper():
 
 
 @pytest.mark.parametrize(
-    ("downsample", "straight", "shifted"),
+    ("variant", "straight", "shifted"),
     [
         (
-            True,
+            "halving",
             [[-0.048421, 0.184158, 0.265851], [-0.089907, 0.253365, 0.472001]],
             [[-0.401012, 0.185690, 0.309541], [0.318477, 0.175162, 0.255707]],
         ),
         (
-            False,
+            "full",
             [[-0.042405, 0.196236, 0.236919], [-0.089262, 0.231582, 0.454472]],
             [[-0.381825, 0.191692, 0.291454], [0.322635, 0.148884, 0.240163]],
         ),
+        (
+            "skipping",
+            [[-0.038523, 0.185046, 0.254134], [-0.087031, 0.250982, 0.463313]],
+            [[-0.377349, 0.187455, 0.304556], [0.322584, 0.175956, 0.253218]],
+        ),
     ],
 )
-def test_readout(downsample, straight, shifted):
+def test_readout(variant, straight, shifted):
     """G10; the third unit's point is brought back to (1, 0)."""
-    readout = small_readout(downsample)
+    config = config_of(variant)
+    readout = small_readout(config)
     for shift, expected in ((None, straight), (SHIFT, shifted)):
         response = readout(SMALL_MAPS, shift)
         close(response, expected, KERNEL)
-        close(convolved_readout(readout, SMALL_MAPS, shift, PUBLISHED), expected)
-        close(response, convolved_readout(readout, SMALL_MAPS, shift, SEPARABLE), 1e-12)
+        close(convolved_readout(readout, config, SMALL_MAPS, shift, PUBLISHED), expected)
+        close(response, convolved_readout(readout, config, SMALL_MAPS, shift, SEPARABLE), 1e-12)
     close(readout.grid, [[-0.5, 0.25], [0.9, -0.9], [1, 0]], 1e-7)
     close(readout.regularizer(), 0.277778)
     close(readout.features.abs().sum(), 7.5)
@@ -185,12 +217,13 @@ def test_readout(downsample, straight, shifted):
 def test_readout_of_full_map_size(downsample, straight, shifted, sums):
     """G11."""
     shift = torch.tensor([[0.1, 0.2], [-0.3, 0.0]], dtype=torch.float64)
-    readout = make_readout([(-0.6, 0.3), (0.05, -0.02), (0.99, 0.99), (0, 0)], 4, 5, (0.0,) * 4, downsample)
+    config = Network(downsample=downsample)
+    readout = make_readout(config, 4, [(-0.6, 0.3), (0.05, -0.02), (0.99, 0.99), (0, 0)], (0.0,) * 4)
     for given, expected in ((None, straight), (shift, shifted)):
         response = readout(LARGE_MAPS, given)
         close(response, expected, KERNEL)
-        close(convolved_readout(readout, LARGE_MAPS, given, PUBLISHED), expected)
-        close(response, convolved_readout(readout, LARGE_MAPS, given, SEPARABLE), 1e-12)
+        close(convolved_readout(readout, config, LARGE_MAPS, given, PUBLISHED), expected)
+        close(response, convolved_readout(readout, config, LARGE_MAPS, given, SEPARABLE), 1e-12)
     published = convolved_pyramid(LARGE_MAPS, 5, downsample, PUBLISHED)
     close(torch.stack([level.sum() for level in published]), sums, 1e-4)
     ours = pyramid(channels_last(LARGE_MAPS), 5, downsample)
@@ -200,22 +233,98 @@ def test_readout_of_full_map_size(downsample, straight, shifted, sums):
 
 
 def test_positive_features():
-    """G10: after a read with `positive`, no feature is negative."""
-    readout = small_readout(positive=True)
+    """G10, skipping upsampling: after a read with `positive`, no feature is negative."""
+    config = config_of("skipping", positive=True)
+    readout = small_readout(config)
     close(readout.regularizer(), 0.277778)
     response = readout(SMALL_MAPS)
     close(readout.regularizer(), 0.140741)
     assert readout.features.min() == 0
-    close(response, convolved_readout(readout, SMALL_MAPS, None, SEPARABLE), 1e-12)
-    assert not torch.allclose(response, small_readout()(SMALL_MAPS))
+    close(response, [[0.042179, 0.181595, 0.301761], [-0.020046, 0.258500, 0.286215]], KERNEL)
+    assert not torch.allclose(response, small_readout(config_of("skipping"))(SMALL_MAPS))
 
 
-@pytest.mark.parametrize("downsample", [True, False])
+@pytest.mark.parametrize(
+    ("config", "straight", "shifted"),
+    [
+        (
+            Network(readout="SpatialTransformerPooled2d", pool_steps=2),
+            [[-0.054688, 0.100150, 0.198125], [-0.097812, 0.348675, 0.615625]],
+            [[-0.427388, 0.088875, 0.255425], [0.309325, 0.197875, 0.313625]],
+        ),
+        (
+            Network(readout="SpatialTransformerPooled2d", pool_steps=0),
+            [[-0.071875, 0.172750, 0.250000], [-0.091875, 0.265000, 0.490000]],
+            [[-0.431875, 0.172000, 0.296000], [0.307500, 0.166000, 0.260500]],
+        ),
+        (
+            Network(readout="SpatialTransformer2d"),
+            [[-0.071875, 0.172750, 0.250000], [-0.091875, 0.265000, 0.490000]],
+            [[-0.431875, 0.172000, 0.296000], [0.307500, 0.166000, 0.260500]],
+        ),
+    ],
+)
+def test_readout_of_pooled_maps(config, straight, shifted):
+    """G12."""
+    readout = small_readout(config)
+    close(readout(SMALL_MAPS), straight)
+    close(readout(SMALL_MAPS, SHIFT), shifted)
+    close(readout.regularizer(), readout.features.abs().mean() * config.gamma_features)
+
+
+def test_pooling_leaves_out_an_odd_row():
+    maps = torch.arange(15.0).reshape(1, 3, 5, 1)
+    assert [tuple(level.shape[1:3]) for level in pooled(maps, 1)] == [(3, 5), (1, 2)]
+    assert pooled(maps, 1)[1].flatten().tolist() == [3.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("positive", "expected"),
+    [
+        (False, [[0.007062, 0.108309], [0.118588, 0.179100]]),
+        (True, [[0.109638, 0.179100], [0.043549, 0.189213]]),
+    ],
+)
+def test_readout_of_masks(positive, expected):
+    """G13; the regularizer as intended, the mean over all elements of |mask features|."""
+    readout = MaskReadout(3, 2, (6, 7), 1.0, positive, normalize=True).double()
+    with torch.no_grad():
+        readout.masks.copy_(fill((2, 1, 6, 7))[:, 0])
+        readout.features.copy_(fill((2, 3, 1, 1))[..., 0, 0].T)
+        readout.bias.copy_(torch.tensor([0.1, 0.2]))
+    close(readout(SMALL_MAPS), expected)
+    if not positive:
+        close(readout.regularizer(), 0.028462)
+    assert readout.masks.min() == 0 and (readout.features.min() >= 0) == positive
+    full = torch.einsum("uyx,cu->ucyx", readout.masks / readout.masks.square().sum((1, 2), keepdim=True).sqrt(),
+                        readout.features)  # fmt: skip
+    close(readout(SMALL_MAPS), torch.einsum("ncyx,ucyx->nu", SMALL_MAPS, full) + readout.bias, 1e-5)
+    close(readout.regularizer(), full.abs().mean(), 1e-5)
+
+
+def any_readout(name, n_units=3, map_size=(9, 11), channels=3, **settings):
+    """A readout of each kind whose units and channels differ."""
+    config = Network(readout=name, **{"scale_n": 2, "pool_steps": 1, "gamma_readout": 0.5} | settings)
+    readout = build_readout(config, channels, map_size, n_units).double()
+    generator = torch.Generator().manual_seed(1)
+    readout.initialize(torch.rand(n_units, generator=generator), generator)
+    with torch.no_grad():
+        readout.features.normal_(generator=generator)
+        if name == "SpatialXFeatures":
+            readout.masks.uniform_(0, 1, generator=generator)
+            readout.masks[:, :, :4] = 0  # so that a shift to the left moves nothing out of sight
+            readout.masks[:, :, 6:] = 0
+            readout.masks[:, :3] = 0
+            readout.masks[:, 6:] = 0
+    return readout
+
+
+@pytest.mark.parametrize("name", READOUTS)
 @pytest.mark.parametrize("shifted", [True, False])
-def test_one_unit_an_image_equals_the_full_readout(downsample, shifted):
-    readout = small_readout(downsample)
+def test_one_unit_an_image_equals_the_full_readout(name, shifted):
+    readout = any_readout(name).requires_grad_(False)
     units = torch.tensor([2, 0, 0, 1, 2])
-    maps = torch.randn(5, 3, 6, 7, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    maps = torch.randn(5, 3, 9, 11, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     shift = maps[:, 0, 0, :2] / 5 if shifted else None
     pairs, full = maps.clone().requires_grad_(), maps.clone().requires_grad_()
     one = readout(pairs, shift, units)
@@ -229,26 +338,96 @@ def test_one_unit_an_image_equals_the_full_readout(downsample, shifted):
     assert pairs.grad.abs().max() > 0.01
 
 
-def test_initialization():
-    """G23: bias = mean response - 1; section 3.1: features 1/channels, points within 0.1."""
-    readout = PyramidReadout(4, 3, 5, True, 1.0, False)
+@pytest.mark.parametrize("name", READOUTS)
+def test_every_readout_follows_the_eye(name):
+    """A shift of k pixels reads what k pixels to the side would be read without; a shift of zero changes nothing."""
+    readout = any_readout(name, downsample=False, pool_steps=0)
+    maps = torch.zeros(2, 3, 9, 11, dtype=torch.float64)
+    maps[:, :, 2:7, 3:8] = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    straight = readout(maps)
+    close(readout(maps, torch.zeros(2, 2, dtype=torch.float64)), straight, 1e-12)
+    pixels = torch.tensor([[1, 0], [-1, 2]])  # x, y
+    shift = 2 * pixels / torch.tensor([10.0, 8.0], dtype=torch.float64)
+    moved = torch.stack([image.roll((-int(y), -int(x)), (1, 2)) for image, (x, y) in zip(maps, pixels, strict=True)])
+    close(readout(maps, shift), readout(moved), 1e-9)
+    assert (readout(maps, shift) - straight).abs().max() > 0.01
+    leaf = shift.clone().requires_grad_()
+    readout(maps, leaf + 0.01).sum().backward()
+    assert leaf.grad.abs().min() > 0  # the shifter learns
+
+
+@pytest.mark.parametrize("name", READOUTS)
+def test_initialization(name):
+    """G23: bias = mean response - 1; all depends on the generator alone."""
+    first, again, other = (build_readout(Network(readout=name), 4, (30, 40), 3) for _ in range(3))
     mean = torch.tensor([0.4, 1.0, 2.5])
-    readout.initialize(mean, torch.Generator().manual_seed(0))
-    close(readout.bias, [-0.6, 0.0, 1.5], 1e-7)
+    for readout, seed in ((first, 0), (again, 0), (other, 1)):
+        torch.manual_seed(id(readout) % 100)
+        readout.initialize(mean, torch.Generator().manual_seed(seed))
+        close(readout.bias, [-0.6, 0.0, 1.5], 1e-7)
+    states = [torch.cat([value.flatten() for value in readout.state_dict().values()]) for readout in (first, again)]
+    assert torch.equal(*states)
+    drawn = "masks" if name == "SpatialXFeatures" else "grid"
+    assert not torch.equal(first.state_dict()[drawn], other.state_dict()[drawn])
+
+
+@pytest.mark.parametrize(
+    ("name", "init_range"),
+    [("SpatialTransformerPyramid2d", 0.1), ("SpatialTransformer2d", 0.1), ("FullGaussian2d", 0.3)],
+)
+def test_points_begin_in_the_middle_with_equal_features(name, init_range):
+    """Section 3.1: features 1/channels, points uniform."""
+    readout = build_readout(Network(readout=name), 4, (22, 50), 2000)
+    readout.initialize(torch.ones(2000), torch.Generator().manual_seed(0))
     assert readout.features.eq(0.25).all()
     close(readout.regularizer(), 0.25, 1e-7)
-
-    readout = PyramidReadout(4, 2000, 5, True, 1.0, False)
-    readout.initialize(torch.ones(2000), torch.Generator().manual_seed(0))
     grid = readout.grid.detach()
-    assert 0.099 < grid.abs().max() <= 0.1
-    assert grid.std().item() == pytest.approx(0.1 / 3**0.5, rel=0.05)
-    again = PyramidReadout(4, 2000, 5, True, 1.0, False)
-    again.initialize(torch.ones(2000), torch.Generator().manual_seed(0))
-    assert torch.equal(again.grid, readout.grid)
+    assert 0.99 * init_range < grid.abs().max() <= init_range
+    assert grid.std().item() == pytest.approx(init_range / 3**0.5, rel=0.05)
 
 
-def test_a_single_unit_keeps_its_shape():
-    readout = PyramidReadout(4, 1, 2, True, 1.0, False)
+@pytest.mark.parametrize("name", READOUTS)
+def test_a_single_unit_keeps_its_shape(name):
+    readout = build_readout(Network(readout=name), 4, (17, 18), 1)
     readout.initialize(torch.tensor([2.0]), torch.Generator().manual_seed(0))
-    assert readout.bias.shape == (1,) and readout(torch.ones(3, 4, 6, 7)).shape == (3, 1)
+    assert readout.bias.shape == (1,) and readout(torch.ones(3, 4, 17, 18)).shape == (3, 1)
+
+
+def gaussian_readout(spread):
+    readout = any_readout("FullGaussian2d", n_units=2)
+    with torch.no_grad():
+        readout.grid.copy_(torch.tensor([[0.1, -0.2], [0.0, 0.3]]))
+        readout.spread.copy_(torch.tensor(spread))
+    return readout
+
+
+def test_points_of_a_gaussian_readout_scatter_as_its_spread_says():
+    """On a linear ramp the mean response is that of the mean point, and the variance that of the covariance."""
+    spread = [[[0.1, 0.0], [0.05, 0.08]], [[0.02, 0.03], [0.0, 0.0]]]
+    readout = gaussian_readout(spread)
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 9), torch.linspace(-1, 1, 11), indexing="ij")
+    slope = torch.tensor([2.0, -1.0], dtype=torch.float64)  # along x, y
+    maps = (slope[0] * x + slope[1] * y).double().expand(20_000, 3, 9, 11)
+    with torch.no_grad():
+        readout.features.fill_(1 / 3)
+        readout.bias.zero_()
+        random = readout(maps, noise=torch.Generator().manual_seed(0))
+        mean = readout(maps[:1])[0]
+    covariance = torch.tensor(spread).double() @ torch.tensor(spread).double().mT
+    variance = torch.einsum("i,uij,j->u", slope, covariance, slope)
+    close(random.mean(0), mean, 4 * float((variance / 20_000).sqrt().max()))
+    torch.testing.assert_close(random.var(0), variance, rtol=0.05, atol=0)
+    close(mean, (readout.grid * slope).sum(1).detach(), 1e-6)
+
+
+def test_points_of_a_gaussian_readout_stay_on_the_maps_and_depend_on_the_generator_alone():
+    readout = gaussian_readout([[[5.0, 0.0], [0.0, 5.0]]] * 2)
+    points = readout._points(100, torch.Generator().manual_seed(0))
+    assert points.abs().max() == 1
+    assert torch.equal(points, readout._points(100, torch.Generator().manual_seed(0)))
+    assert not torch.equal(points, readout._points(100, torch.Generator().manual_seed(1)))
+    assert readout._points(4, None).eq(readout.grid).all()
+    maps = torch.randn(4, 3, 9, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    small = gaussian_readout([[[0.1, 0.0], [0.0, 0.1]]] * 2)
+    small(maps, noise=torch.Generator().manual_seed(0)).sum().backward()
+    assert small.spread.grad[:, [0, 1], [0, 1]].abs().min() > 0  # the spread is learned

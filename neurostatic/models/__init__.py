@@ -1,12 +1,16 @@
 """Networks that predict responses: core, readout, shifter, modulator."""
 
-from neurostatic.models.networks import (
-    CorePlusReadout,
-    Ensemble,
-    TrainedNetwork,
-    load_network,
-    paired_responses,
-    save_network,
-)
+from neurostatic.models.ensembles import Ensemble, paired_responses
+from neurostatic.models.files import TrainedNetwork, load_network, read_model_file, save_bad, save_network
+from neurostatic.models.networks import CorePlusReadout
 
-__all__ = ["CorePlusReadout", "Ensemble", "TrainedNetwork", "load_network", "paired_responses", "save_network"]
+__all__ = [
+    "CorePlusReadout",
+    "Ensemble",
+    "TrainedNetwork",
+    "load_network",
+    "paired_responses",
+    "read_model_file",
+    "save_bad",
+    "save_network",
+]

@@ -4,90 +4,157 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-LAPLACE = torch.tensor([[0.0, -1.0, 0.0], [-1.0, 4.0, -1.0], [0.0, -1.0, 0.0]])
+from neurostatic.config import CNN_CORES, Network
+
+LAPLACE = ((0.0, -1.0, 0.0), (-1.0, 4.0, -1.0), (0.0, -1.0, 0.0))
 
 
 class StackedCore(nn.Module):
-    """Convolution, batch norm and (if nonlinear) ELU, `layers` times; the output joins all layers' channels.
+    """Convolution, batch norm and ELU, `layers` times; the output joins all layers' channels (CoreConfig).
 
-    CoreConfig.GaussianLaplace with nonlinear=True is the CNN; with nonlinear=False it is StackedLinearGaussianLaplace,
-    the linear model: the ELUs are gone, batch norm stays. The first layer is not padded, the hidden ones keep their
-    size. Layer l reads the outputs of the last min(skip, l) layers, oldest first (the last one alone for skip <= 1).
+    The one stack behind every core type; `build_core` says which settings make which. Hidden layers keep the size of
+    the maps. Layer l reads the outputs of the last min(skip, l) layers, oldest first (for skip <= 1 the last one
+    alone). With no layer it hands on the images (Identity).
 
     Args:
-        input_channels, hidden_channels: channels of the image and of every layer.
+        hidden_channels: of every layer.
         input_kern, hidden_kern: kernel sizes in px.
         layers: number of layers.
         skip: how many earlier layers a layer reads.
         gamma_hidden, gamma_input: weights of the two regularizers.
-        gauss_sigma, gauss_bias: the first layer's smoothness is asked for more and more toward the kernel's border.
-        nonlinear: ELU after each batch norm.
+        nonlinear: ELU after each batch norm; without it the core is linear, batch norm stays.
+        final_nonlinearity: ELU after the last layer, too.
+        pad_input: the first layer keeps the size of the images.
+        batch_norm, bias: after each convolution; of each convolution.
+        laplace_padding: zeros around the kernels that the Laplacian sees, 0 or 1 px.
+        border_weights: (input_kern, input_kern) how much smoothness counts at each pixel of a kernel; None: 1.
+        input_channels: of the images.
+
+    Raises ValueError for border weights without padding: the Laplacian has no value at the border then.
     """
 
     def __init__(
         self,
-        hidden_channels: int,
-        input_kern: int,
-        hidden_kern: int,
-        layers: int,
-        skip: int,
-        gamma_hidden: float,
-        gamma_input: float,
-        gauss_sigma: float,
-        gauss_bias: float,
-        nonlinear: bool,
+        hidden_channels: int = 0,
+        input_kern: int = 1,
+        hidden_kern: int = 1,
+        layers: int = 0,
+        skip: int = 0,
+        gamma_hidden: float = 0.0,
+        gamma_input: float = 0.0,
+        nonlinear: bool = True,
+        final_nonlinearity: bool = True,
+        pad_input: bool = False,
+        batch_norm: bool = True,
+        bias: bool = False,
+        laplace_padding: int = 1,
+        border_weights: torch.Tensor | None = None,
         input_channels: int = 1,
     ):
         super().__init__()
+        if border_weights is not None and not laplace_padding:
+            raise ValueError("border_weights need laplace_padding: without it the Laplacian has no value at the border")
         self.skip = max(skip, 1)
         self.gamma_hidden = gamma_hidden
         self.gamma_input = gamma_input
-        self.nonlinear = nonlinear
-        self.out_channels = layers * hidden_channels
+        self.n_elus = 0 if not nonlinear else layers if final_nonlinearity else layers - 1
+        self.laplace_padding = laplace_padding
+        self.out_channels = layers * hidden_channels or input_channels
         self.convolutions = nn.ModuleList()
         self.norms = nn.ModuleList()
         for layer in range(layers):
             n_inputs = input_channels if layer == 0 else min(self.skip, layer) * hidden_channels
-            kern, padding = (input_kern, 0) if layer == 0 else (hidden_kern, hidden_kern // 2)
-            self.convolutions.append(nn.Conv2d(n_inputs, hidden_channels, kern, padding=padding, bias=False))
-            self.norms.append(nn.BatchNorm2d(hidden_channels))
-        self.register_buffer("laplace_weights", gaussian_weights(input_kern, gauss_sigma, gauss_bias), persistent=False)
+            kern = input_kern if layer == 0 else hidden_kern
+            padding = kern // 2 if layer or pad_input else 0
+            self.convolutions.append(nn.Conv2d(n_inputs, hidden_channels, kern, padding=padding, bias=bias))
+            self.norms.append(nn.BatchNorm2d(hidden_channels) if batch_norm else nn.Identity())
+        self.register_buffer("laplace_filter", torch.tensor(LAPLACE)[None, None], persistent=False)
+        weights = torch.ones(()) if border_weights is None else border_weights
+        self.register_buffer("border_weights", weights, persistent=False)
 
     def initialize(self, generator: torch.Generator) -> None:
-        """Draw every kernel from the Xavier normal distribution, std = sqrt(2 / (fan_in + fan_out))."""
+        """Draw every kernel from the Xavier normal distribution, std = sqrt(2 / (fan_in + fan_out)); biases are 0."""
         for convolution in self.convolutions:
             nn.init.xavier_normal_(convolution.weight, generator=generator)
+            if convolution.bias is not None:
+                nn.init.zeros_(convolution.bias)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(image, input_channels, y, x) -> (image, layers * hidden_channels, y', x')."""
         outputs = []
-        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+        for layer, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             inputs = torch.cat(outputs[-self.skip :], 1) if outputs else images
             output = norm(convolution(inputs))
-            outputs.append(F.elu(output) if self.nonlinear else output)
-        return torch.cat(outputs, 1)
+            outputs.append(F.elu(output) if layer < self.n_elus else output)
+        return torch.cat(outputs, 1) if outputs else images
 
     def regularizer(self) -> torch.Tensor:
         """gamma_hidden * group_sparsity + gamma_input * laplace."""
         return self.gamma_hidden * self.group_sparsity() + self.gamma_input * self.laplace()
 
     def laplace(self) -> torch.Tensor:
-        """Smoothness of the first layer: mean(A * (L * w)^2) / 2, L the padded 3 x 3 Laplacian, A the border weights.
+        """Smoothness of the first layer: mean(A * (L * w)^2) / 2, L the 3 x 3 Laplacian, A the border weights.
 
-        The mean runs over all elements of the kernel, those with weight zero included.
+        The mean runs over all elements of the (padded) result, those with weight zero included. Upstream raised an
+        error without padding; here the mean is that of the valid part, as intended.
         """
+        if not self.convolutions:
+            return self.laplace_filter.new_zeros(())
         kernels = self.convolutions[0].weight  # (out, in, y, x)
-        filtered = F.conv2d(kernels.flatten(0, 1)[:, None], LAPLACE.to(kernels)[None, None], padding=1)
-        return (self.laplace_weights * filtered.square()).mean() / 2
+        filtered = F.conv2d(kernels.flatten(0, 1)[:, None], self.laplace_filter, padding=self.laplace_padding)
+        return (self.border_weights * filtered.square()).mean() / 2
 
     def group_sparsity(self) -> torch.Tensor:
         """Sparsity of the hidden layers' kernels: mean over layers of mean_oi sqrt(sum_yx w^2)."""
         hidden = [convolution.weight.square().sum((2, 3)).sqrt().mean() for convolution in self.convolutions[1:]]
-        return torch.stack(hidden).mean() if hidden else self.convolutions[0].weight.new_zeros(())
+        return torch.stack(hidden).mean() if hidden else self.laplace_filter.new_zeros(())
+
+
+def build_core(config: Network, input_channels: int) -> StackedCore:
+    """The core that a config names (CoreConfig).
+
+    Stacked2d is the stack whose regularizer sees kernels without padding; ModStacked2d chooses the padding. The Laplace
+    cores weigh smoothness toward the border, by a Gaussian (GaussianLaplace, the published CNN) or a sigmoid
+    (SigmoidLaplace). StackedLinearGaussianLaplace, the published linear model, has lost its ELUs and kept batch norm;
+    Linear, ModLinear and the Linear...Laplace cores have one padded layer without ELU. Identity hands on the images.
+    """
+    if not config.depth:
+        return StackedCore(input_channels=input_channels)
+    border_weights = None
+    if "Gaussian" in config.core:
+        border_weights = gaussian_weights(config.input_kern, config.gauss_sigma, config.gauss_bias)
+    elif "Sigmoid" in config.core:
+        border_weights = sigmoid_weights(config.input_kern, config.sigmoid_scale, config.sigmoid_center)
+    return StackedCore(
+        hidden_channels=config.hidden_channels,
+        input_kern=config.input_kern,
+        hidden_kern=config.hidden_kern,
+        layers=config.depth,
+        skip=config.skip,
+        gamma_hidden=config.gamma_hidden,
+        gamma_input=config.gamma_input,
+        nonlinear=config.core in CNN_CORES,
+        final_nonlinearity=config.final_nonlinearity,
+        pad_input=config.padded,
+        batch_norm=config.batch_norm,
+        bias=config.bias,
+        laplace_padding=0 if config.core in ("Stacked2d", "Linear") else config.laplace_padding,
+        border_weights=border_weights,
+        input_channels=input_channels,
+    )
 
 
 def gaussian_weights(size: int, sigma: float, bias: float) -> torch.Tensor:
-    """A = 1 - exp(-d^2 / (2 sigma^2)) + bias on a (size, size) grid whose corners are at (+-1, +-1)."""
+    """A = 1 - exp(-d^2 / (2 sigma^2)) + bias, d the distance from the center of a (size, size) kernel."""
+    return 1 - torch.exp(-_squared_distance(size) / (2 * sigma**2)) + bias
+
+
+def sigmoid_weights(size: int, scale: float, center: float) -> torch.Tensor:
+    """A = 1 / (1 + exp(-scale (d - center))), d the distance from the center of a (size, size) kernel."""
+    return torch.sigmoid(scale * (_squared_distance(size).sqrt() - center))
+
+
+def _squared_distance(size: int) -> torch.Tensor:
+    """(size, size) d^2; the corners are at (+-1, +-1)."""
     axis = torch.linspace(-1, 1, size)
-    distance2 = axis[:, None] ** 2 + axis[None, :] ** 2
-    return 1 - torch.exp(-distance2 / (2 * sigma**2)) + bias
+    return axis[:, None] ** 2 + axis[None, :] ** 2

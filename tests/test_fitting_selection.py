@@ -7,7 +7,7 @@ from neurostatic.fitting import best_models, rank_by_oracle, select_units
 from neurostatic.store import InputError
 
 NONSPATIAL = {"edge_um": 0.0, "distance_um": 0.0}
-CORES = {"h1": "GaussianLaplace", "h2": "GaussianLaplace", "h3": "GaussianLaplace"}
+CNNS = {"h1": "cnn", "h2": "cnn", "h3": "cnn"}
 
 
 def published_table(n, um_width=300.0):
@@ -177,27 +177,46 @@ def test_rank_by_oracle_breaks_ties_and_puts_missing_last():
 
 def test_best_model_is_a_single_seed():
     """G29: the best single model wins, though another network has the better mean over seeds; tests do not count."""
-    best = best_models(pd.concat([scores(G29), scores({"h1": (0.9, 0.9, 0.9)}, "test")]), CORES)
-    assert best.values.tolist() == [["GaussianLaplace", "h3", 1009, pytest.approx(0.45)]]
-    assert list(best) == ["core", "network", "seed", "validation_correlation"]
+    best = best_models(pd.concat([scores(G29), scores({"h1": (0.9, 0.9, 0.9)}, "test")]), CNNS)
+    assert best.values.tolist() == [["cnn", "h3", 1009, pytest.approx(0.45), pytest.approx(0.3)]]
+    assert list(best) == ["model_type", "network", "seed", "validation_correlation", "mean_over_seeds"]
 
 
-def test_best_model_of_each_core():
-    cores = {"h1": "StackedLinearGaussianLaplace", "h2": "GaussianLaplace", "h3": "StackedLinearGaussianLaplace"}
-    best = best_models(scores(G29), cores).set_index("core")
-    assert tuple(best.loc["GaussianLaplace", ["network", "seed"]]) == ("h2", 2606)
-    assert tuple(best.loc["StackedLinearGaussianLaplace", ["network", "seed"]]) == ("h3", 1009)
+def test_best_model_new_is_the_best_seed_of_the_best_network():
+    """G29."""
+    best = best_models(scores(G29), CNNS, "best_model_new")
+    assert best.values.tolist() == [["cnn", "h2", 2606, pytest.approx(0.39), pytest.approx(0.38)]]
+
+
+def test_best_model_of_each_type():
+    types = {"h1": "linear", "h2": "cnn", "h3": "linear"}
+    for rule, linear in (("best_model", ("h3", 1009)), ("best_model_new", ("h1", 1009))):
+        best = best_models(scores(G29), types, rule).set_index("model_type")
+        assert tuple(best.loc["cnn", ["network", "seed"]]) == ("h2", 2606)
+        assert tuple(best.loc["linear", ["network", "seed"]]) == linear
 
 
 def test_ties_between_models_go_to_the_first_network_and_seed():
     tied = scores({"h3": (0.4, 0.4, 0.4), "h2": (0.1, 0.4, 0.4), "h1": (0.1, 0.1, 0.1)}, seeds=(99999, 1215, 1009))
-    for table in (tied, tied.iloc[::-1]):
-        assert best_models(table, CORES)[["network", "seed"]].values.tolist() == [["h2", 1009]]
+    even = scores({"h3": (0.3, 0.4, 0.2), "h2": (0.4, 0.1, 0.4)}, seeds=(99999, 1215, 1009))
+    for order in (1, -1):
+        assert best_models(tied.iloc[::order], CNNS)[["network", "seed"]].values.tolist() == [["h2", 1009]]
+        best = best_models(even.iloc[::order], CNNS, "best_model_new")
+        assert best[["network", "seed"]].values.tolist() == [["h2", 1009]]
 
 
-def test_a_core_without_a_model_is_an_error():
-    cores = {**CORES, "l1": "StackedLinearGaussianLaplace"}
-    with pytest.raises(InputError, match="no model with core StackedLinearGaussianLaplace"):
-        best_models(scores(G29), cores)
-    with pytest.raises(InputError, match="no model with core StackedLinearGaussianLaplace"):
-        best_models(scores({**G29, "l1": (np.nan, np.nan, np.nan)}), cores)
+def test_bad_models_do_not_count():
+    """A seed without scores takes its network neither out of the choice nor up in it."""
+    with_nan = scores({"h1": (np.nan, 0.36, 0.38), "h2": (0.37, 0.37, 0.37)})
+    for table in (with_nan, with_nan.dropna()):
+        for rule, expected in (("best_model", ["h1", 2606]), ("best_model_new", ["h1", 2606])):
+            assert best_models(table, CNNS, rule)[["network", "seed"]].values.tolist() == [expected]
+
+
+def test_a_type_without_a_model_is_an_error():
+    types = {**CNNS, "l1": "linear"}
+    message = "no linear model has a validation score; all their trainings failed"
+    with pytest.raises(InputError, match=message):
+        best_models(scores(G29), types)
+    with pytest.raises(InputError, match=message):
+        best_models(scores({**G29, "l1": (np.nan, np.nan, np.nan)}), types)

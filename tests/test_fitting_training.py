@@ -11,10 +11,12 @@ from torch import nn
 from neurostatic.config import DataConfig, Preprocessing, Training
 from neurostatic.data import build_dataset, open_multi_dataset, read_scan
 from neurostatic.data.datasets import multi
-from neurostatic.fitting.evaluation import StoredResponses, TierTensors, predict, score_units
-from neurostatic.fitting.training import _train_epoch, cycle_scans, early_stopping, poisson_loss, train_network
+from neurostatic.fitting.early_stopping import early_stopping
+from neurostatic.fitting.evaluation import predict, score_units
+from neurostatic.fitting.tensors import StoredResponses, TierTensors
+from neurostatic.fitting.training import _train_epoch, cycle_scans, poisson_loss, train_network
 from neurostatic.models import CorePlusReadout
-from neurostatic.store import InputError, write_arrays
+from neurostatic.store import BadConfig, InputError, write_arrays
 
 TARGETS = torch.tensor([[0, 1.5, 0.5], [2, 0, 1]], dtype=torch.float64)
 NAN = float("nan")
@@ -38,7 +40,7 @@ def test_poisson_loss():
 
 def test_a_saturated_unit_has_no_gradient():
     """G31 (float32): an ELU that is not in place would give -687 for the first unit and ruin the network."""
-    network = CorePlusReadout(NETWORK_F, {"a": 3})
+    network = CorePlusReadout(NETWORK_F, {"a": 3}, (1, 9, 10))
     readout = network.readout["a"]
     with torch.no_grad():
         readout.features.zero_()
@@ -84,39 +86,63 @@ class Counter(nn.Module):
         self.register_buffer("epochs", torch.zeros(()))
 
 
-def run_early_stopping(curve, patience, max_epochs=500, start=0):
+def run_early_stopping(curve, patience, max_epochs=500, start=0, **options):
+    """Epochs that were asked for with the objective before each, the final state, and the number of evaluations.
+
+    The published counts of evaluations are 2 higher: it evaluates before and after it restores the best, for its log.
+    """
     network = Counter()
-    yielded = []
-    objective = lambda: curve[min(int(network.epochs), len(curve) - 1)]  # noqa: E731
-    for epoch, value in early_stopping(network, objective, patience, 1e-6, start, max_epochs):
-        yielded.append((epoch, value))
+    yielded, calls = [], []
+
+    def objective():
+        calls.append(1)
+        return curve[min(int(network.epochs), len(curve) - 1)]
+
+    for stopping in early_stopping(network, objective, patience, 1e-6, start, max_epochs, **options):
+        yielded.append((stopping.epoch, stopping.current))
         network.epochs += 1
-    return yielded, int(network.epochs)
+    return yielded, int(network.epochs), len(calls)
 
 
 def test_early_stopping_after_patience():
     """G25: the untrained state counts, and an equal value or one within the tolerance is no improvement."""
-    yielded, state = run_early_stopping(CURVE, patience=3)
+    yielded, state, calls = run_early_stopping(CURVE, patience=3)
     assert yielded == [(1, 0.10), (2, 0.20), (3, 0.25), (4, 0.24), (5, 0.25)]
-    assert state == 2
-    yielded, state = run_early_stopping(CURVE, patience=4)
-    assert len(yielded) == 15 and state == 11
+    assert (state, calls) == (2, 8 - 2)
+    yielded, state, calls = run_early_stopping(CURVE, patience=4)
+    assert (len(yielded), state, calls) == (15, 11, 18 - 2)
     assert yielded == [(i + 1, CURVE[min(i, 11)]) for i in range(15)]
 
 
 def test_early_stopping_at_the_last_epoch():
     """G25: the limit is shared with the stage before."""
-    yielded, state = run_early_stopping(CURVE, patience=3, max_epochs=5)
+    yielded, state, _ = run_early_stopping(CURVE, patience=3, max_epochs=5)
     assert len(yielded) == 5 and state == 2
-    yielded, state = run_early_stopping(CURVE, patience=3, start=498)
-    assert yielded == [(499, 0.10), (500, 0.20)] and state == 2
-    assert run_early_stopping(CURVE, patience=3, start=500) == ([], 0)
+    expected = [(499, 0.10), (500, 0.20)], 2, 5 - 2
+    assert run_early_stopping(CURVE, patience=3, start=498) == expected
+    assert run_early_stopping(CURVE, patience=3, start=500) == ([], 0, 3 - 2)
+
+
+def test_early_stopping_that_looks_every_second_epoch():
+    """G25."""
+    yielded, state, calls = run_early_stopping(CURVE, patience=2, interval=2)
+    values = [0.10, 0.25, 0.25, 0.26, 0.25, 0.30, 0.31, 0.31]
+    assert yielded == [(i + 1, values[i // 2]) for i in range(16)]
+    assert (state, calls) == (12, 11 - 2)
+
+
+def test_early_stopping_that_keeps_the_last_state_or_minimizes():
+    """G25."""
+    assert run_early_stopping(CURVE, patience=3, restore_best=False)[1] == 5
+    falling = [5, 4, 4.5, 4.6, 3, 3, 3.1]
+    expected = [(1, 5), (2, 4), (3, 4.5)], 1, 6 - 2
+    assert run_early_stopping(falling, patience=2, maximize=False) == expected
 
 
 def test_early_stopping_when_the_objective_is_not_finite():
     """G25."""
-    assert run_early_stopping([0.1, 0.3, NAN, 0.5], patience=3) == ([(1, 0.1), (2, 0.3)], 1)
-    assert run_early_stopping([NAN], patience=3) == ([], 0)
+    assert run_early_stopping([0.1, 0.3, NAN, 0.5], patience=3) == ([(1, 0.1), (2, 0.3)], 1, 5 - 2)
+    assert run_early_stopping([NAN], patience=3) == ([], 0, 3 - 2)
 
 
 def test_scans_take_turns_in_complete_rounds():
@@ -136,7 +162,7 @@ class TwoScans(nn.Module):
         self.p = nn.Parameter(torch.tensor([1.0, 2.0], dtype=torch.float64))
         self.q = nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
 
-    def forward(self, images, scan, eye, behavior):
+    def forward(self, images, scan, eye, behavior, noise):
         return torch.zeros(len(images), 1)
 
     def regularizer(self, scan):
@@ -151,12 +177,14 @@ def test_momentum_moves_the_scan_that_is_not_in_the_batch():
         torch.zeros(1, 3),
         torch.zeros(1, 2),
         torch.zeros(1, 1),
+        torch.zeros(2),
+        torch.zeros(3),
     )
     network = TwoScans()
     optimizer = torch.optim.Adam(network.parameters(), lr=0.005)
     scans = {scan: {"train": tier} for scan in ("p", "q")}
     for _ in range(2):
-        _train_epoch(network, optimizer, scans, 60, torch.Generator().manual_seed(0))
+        _train_epoch(network, optimizer, scans, 60, *(torch.Generator().manual_seed(0) for _ in range(2)))
     close(network.p, [0.984213, 1.984211])
     close(network.q, [0.987562])
 
@@ -176,6 +204,8 @@ def make_scans(seed=0, n_units=3, names=("a",), shuffled=False):
             torch.from_numpy(rng.uniform(0.5, 1.5, (90, 3))).float(),
             torch.from_numpy(rng.normal(size=(90, 2))).float(),
             rates[answers],
+            torch.zeros(2),
+            torch.ones(3),
         )
         scans[name] = {tier: scan.take(trials) for tier, trials in tiers.items()}
     return scans
@@ -227,7 +257,7 @@ def test_history_and_shared_epochs():
     assert [row["epoch"] for row in history] == list(range(1, len(history) + 1))
     assert len(history) <= 5 and len(said) == len(history) + 1
     assert all(math.isfinite(row["loss"]) for row in history)
-    untrained = CorePlusReadout(NETWORK, {"a": 3})
+    untrained = CorePlusReadout(NETWORK, {"a": 3}, (1, 9, 10))
     untrained.initialize({"a": scans["a"]["train"].mean_responses()}, torch.Generator().manual_seed(3))
     validation = scans["a"]["validation"]
     score = score_units(predict(untrained, "a", validation), validation.responses).mean().item()
@@ -246,7 +276,7 @@ def test_a_training_that_diverges_keeps_its_best_state():
 def test_responses_that_are_not_finite_are_an_error():
     scans = make_scans()
     scans["a"]["validation"].responses[3, 1] = NAN
-    with pytest.raises(InputError, match="no validation correlation"):
+    with pytest.raises(BadConfig, match="no validation correlation"):
         train_network(NETWORK_F, QUICK, scans, 1, CPU, quiet)
 
 
@@ -274,7 +304,7 @@ def test_training_on_images_in_color():
         scans["a"][tier] = dataclasses.replace(data, all_images=torch.cat([others, data.all_images], 1))
     training = Training(max_epochs=40, batch_size=20, learning_rates=(0.02,))
     network, _ = train_network(NETWORK, training, scans, 1, CPU, quiet)
-    assert network.core.convolutions[0].in_channels == 2
+    assert network.image_shape == (2, 9, 10)
     validation = scans["a"]["validation"]
     assert score_units(predict(network, "a", validation), validation.responses).mean() > 0.4
 

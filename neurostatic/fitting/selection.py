@@ -7,28 +7,34 @@ from neurostatic.config import Selection
 from neurostatic.store import InputError
 
 
-def best_models(scores: pd.DataFrame, cores: dict[str, str]) -> pd.DataFrame:
-    """ModelGroup: for each core the network and seed of the highest validation correlation (mean over units).
-
-    Ties go to the network and then the seed that comes first in order.
+def best_models(scores: pd.DataFrame, model_types: dict[str, str], rule: str = "best_model") -> pd.DataFrame:
+    """ModelGroup: of each type of model the network and seed of the highest validation correlation (mean over units).
 
     Args:
         scores: network, seed, scan, unit_id, tier, pearson: unit scores of every model.
-        cores: network name -> core.
+        model_types: network name -> "cnn" or "linear".
+        rule: "best_model", the best single model; or "best_model_new", of the network with the best mean over its seeds
+            the best seed. Ties go to the network and then the seed that comes first in order.
 
     Returns:
-        One row a core: core, network, seed, validation_correlation.
+        One row a type: model_type, network, seed, validation_correlation, mean_over_seeds.
 
-    Raises InputError if no model of a core has a finite validation correlation.
+    Raises InputError if no model of a type has a finite validation correlation.
     """
     validation = scores[scores.tier == "validation"].groupby(["network", "seed"], as_index=False).pearson.mean()
     validation = validation.rename(columns={"pearson": "validation_correlation"}).dropna()
-    validation.insert(0, "core", validation.network.map(cores))
-    ranked = validation.sort_values(["validation_correlation", "network", "seed"], ascending=[False, True, True])
-    best = ranked.drop_duplicates("core").sort_values("core").reset_index(drop=True)
-    missing = set(cores.values()) - set(best.core)
+    validation["mean_over_seeds"] = validation.groupby("network").validation_correlation.transform("mean")
+    validation.insert(0, "model_type", validation.network.map(model_types))
+    by = {
+        "best_model": ["validation_correlation", "network", "seed"],
+        "best_model_new": ["mean_over_seeds", "network", "validation_correlation", "seed"],
+    }[rule]
+    ranked = validation.sort_values(by, ascending=[name in ("network", "seed") for name in by])
+    best = ranked.drop_duplicates("model_type").sort_values("model_type").reset_index(drop=True)
+    missing = set(model_types.values()) - set(best.model_type)
     if missing:
-        raise InputError(f"select_units: no model with core {' or '.join(sorted(missing))} has a validation score")
+        kinds = " or ".join({"cnn": "CNN", "linear": "linear model"}[kind] for kind in sorted(missing))
+        raise InputError(f"select_units: no {kinds} has a validation score; all their trainings failed")
     return best
 
 

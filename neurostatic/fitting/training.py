@@ -1,6 +1,6 @@
-"""Training: Poisson loss, two learning rates, early stopping on validation correlation, best state restored."""
+"""Training: Poisson loss, a learning rate a stage, early stopping on validation correlation, checkpoints."""
 
-import copy
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -8,20 +8,26 @@ from collections.abc import Callable, Iterator
 import torch
 
 from neurostatic.config import Network, Training
-from neurostatic.fitting.evaluation import TierTensors, predict, score_units
+from neurostatic.fitting.checkpoints import Checkpoint
+from neurostatic.fitting.early_stopping import Stopping, early_stopping
+from neurostatic.fitting.evaluation import predict, score_units
+from neurostatic.fitting.tensors import TierTensors
 from neurostatic.models.networks import CorePlusReadout
-from neurostatic.store import InputError
+from neurostatic.store import BadConfig, InputError
 
-Progress = Callable[[str], None]
+Report = Callable[[str], None]
+Scans = dict[str, dict[str, TierTensors]]
+HISTORY = ["stage", "learning_rate", "epoch", "loss", "correlation_before"]
 
 
 def train_network(
     config: Network,
     training: Training,
-    scans: dict[str, dict[str, TierTensors]],
+    scans: Scans,
     seed: int,
     device: torch.device,
-    report: Progress = print,
+    report: Report = print,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[CorePlusReadout, list[dict]]:
     """Train one network with one seed (TrainConfig.Default).
 
@@ -30,62 +36,74 @@ def train_network(
 
     Args:
         scans: scan -> tier ("train", "validation") -> tensors on the device.
-        seed: of the first weights and of the batch order, each with its own generator.
+        seed: of the first weights, the batch order and the points of a Gaussian readout, each with its own generator.
+        checkpoint: where to keep the state, and to go on from if it is of the same training; the weights are then the
+            same, to the last bit, as without an interruption.
 
     Returns:
-        The network in eval mode, and the history: one row an epoch (stage, learning_rate, epoch, loss, and
-        correlation_before: the mean validation correlation before that epoch).
+        The network in eval mode, and the history: one row an epoch (HISTORY; the loss is a mean over batches, the
+        correlation that of the validation tier before the epoch).
 
-    Raises InputError if no unit's responses vary in a validation tier, or the training diverged from the start.
+    Raises InputError if a scan has no validation trial; BadConfig if the training diverged from the start, or no unit's
+    responses vary in a validation tier.
     """
     untested = [scan for scan, tiers in scans.items() if not len(tiers["validation"].responses)]
     if untested:
         raise InputError(
             f"scan {', '.join(untested)}: no trial is of the validation tier; see preprocessing.validation_*"
         )
-    n_units = {scan: tiers["train"].responses.shape[1] for scan, tiers in scans.items()}
-    channels = next(iter(scans.values()))["train"].all_images.shape[1]
-    network = CorePlusReadout(config, n_units, channels)
-    mean_responses = {scan: tiers["train"].mean_responses().cpu() for scan, tiers in scans.items()}
-    network.initialize(mean_responses, torch.Generator().manual_seed(seed))
-    network.to(device)
-    order = torch.Generator().manual_seed(seed + 1)
-
-    def validation_correlation() -> float:
-        scores = []
-        for scan, tiers in scans.items():
-            responses = tiers["validation"].responses
-            varies = (responses != responses[:1]).any(0).cpu()  # a silent unit has no correlation
-            scores.append(score_units(predict(network, scan, tiers["validation"]), responses)[varies])
-        return torch.cat(scores).mean().item()
-
+    network = _untrained(config, scans, seed).to(device)
+    order, noise = torch.Generator().manual_seed(seed + 1), torch.Generator().manual_seed(seed + 2)
     history: list[dict] = []
-    epoch = 0
-    began_s = time.monotonic()
-    for stage, learning_rate in enumerate(training.learning_rates):
+    epoch, first_stage, resumed, optimizer_state = 0, 0, None, None
+    state = checkpoint.read() if checkpoint else None
+    if state:
+        network.load_state_dict(state["network"])
+        order.set_state(state["order"])
+        noise.set_state(state["noise"])
+        history, first_stage, optimizer_state = state["history"], state["stage"], state["optimizer"]
+        resumed = Stopping(**state["stopping"])
+        for parameter in network.parameters():  # Adam passes by a parameter that never had a gradient
+            parameter.grad = torch.zeros_like(parameter)
+        report(f"going on from the checkpoint of epoch {resumed.epoch - 1}")
+    clock = _Clock(training.max_epochs, done=len(history))
+    for stage, learning_rate in enumerate(training.learning_rates[first_stage:], first_stage):
         optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
+        if resumed:
+            optimizer.load_state_dict(optimizer_state)
         epochs = early_stopping(
-            network, validation_correlation, training.patience, training.tolerance, epoch, training.max_epochs
+            network,
+            lambda: validation_correlation(network, scans),
+            training.patience,
+            training.tolerance,
+            epoch,
+            training.max_epochs,
+            resumed=resumed,
         )
-        for epoch, correlation in epochs:
-            loss = _train_epoch(network, optimizer, scans, training.batch_size, order)
-            history.append(
-                {
-                    "stage": stage,
-                    "learning_rate": learning_rate,
-                    "epoch": epoch,
-                    "loss": loss,
-                    "correlation_before": correlation,
-                }
-            )
-            left_s = (time.monotonic() - began_s) / epoch * (training.max_epochs - epoch)
+        resumed = None
+        for stopping in epochs:
+            epoch = stopping.epoch
+            if checkpoint and history and len(history) % checkpoint.epochs == 0:
+                checkpoint.write(
+                    {
+                        "network": network.state_dict(),
+                        "optimizer": optimizer.state_dict(),
+                        "order": order.get_state(),
+                        "noise": noise.get_state(),
+                        "stage": stage,
+                        "stopping": dataclasses.asdict(stopping),
+                        "history": history,
+                    }
+                )
+            loss = _train_epoch(network, optimizer, scans, training.batch_size, order, noise)
+            history.append(dict(zip(HISTORY, (stage, learning_rate, epoch, loss, stopping.current), strict=True)))
             report(
-                f"epoch {epoch} (at most {training.max_epochs}, at most {left_s:.0f} s left), "
-                f"learning rate {learning_rate}: loss {loss:.4f}, validation correlation before it {correlation:.4f}"
+                f"epoch {epoch} ({clock.left(epoch)}), learning rate {learning_rate}: loss {loss:.4f}, "
+                f"validation correlation before it {stopping.current:.4f}"
             )
-    final = validation_correlation()
+    final = validation_correlation(network, scans)
     if not math.isfinite(final):
-        raise InputError(
+        raise BadConfig(
             "no validation correlation: no unit's responses vary over the validation trials, or the training diverged "
             "(a smaller training.learning_rates may help)"
         )
@@ -93,32 +111,35 @@ def train_network(
     return network.eval(), history
 
 
-def early_stopping(
-    network: torch.nn.Module,
-    objective: Callable[[], float],
-    patience: int,
-    tolerance: float,
-    start_epoch: int,
-    max_epochs: int,
-) -> Iterator[tuple[int, float]]:
-    """Yield (epoch, objective before it) for the caller to train one epoch, until nothing improves; restore the best.
+def _untrained(config: Network, scans: Scans, seed: int) -> CorePlusReadout:
+    n_units = {scan: tiers["train"].responses.shape[1] for scan, tiers in scans.items()}
+    image_shape = next(iter(scans.values()))["train"].all_images.shape[1:]
+    network = CorePlusReadout(config, n_units, image_shape)
+    mean_responses = {scan: tiers["train"].mean_responses().cpu() for scan, tiers in scans.items()}
+    mean_eye = {scan: tiers["train"].mean_eye.cpu() for scan, tiers in scans.items()}
+    network.initialize(mean_responses, torch.Generator().manual_seed(seed), mean_eye)
+    return network
 
-    An epoch counts as better if the objective exceeds the best so far by more than the tolerance. The untrained state
-    is the first best. It stops after `patience` epochs without improvement, at max_epochs, or when the objective is
-    not finite.
-    """
-    current = best = objective()
-    best_state = copy.deepcopy(network.state_dict())
-    epoch, n_bad = start_epoch, 0
-    while n_bad < patience and epoch < max_epochs and math.isfinite(current):
-        epoch += 1
-        yield epoch, current
-        current = objective()
-        if current > best + tolerance:
-            best, best_state, n_bad = current, copy.deepcopy(network.state_dict()), 0
-        else:
-            n_bad += 1
-    network.load_state_dict(best_state)
+
+class _Clock:
+    """How long a training may still take at most."""
+
+    def __init__(self, max_epochs: int, done: int):
+        self.max_epochs, self.done, self.began_s = max_epochs, done, time.monotonic()
+
+    def left(self, epoch: int) -> str:
+        of_one_s = (time.monotonic() - self.began_s) / max(1, epoch - self.done)
+        return f"at most {self.max_epochs}, at most {of_one_s * (self.max_epochs - epoch):.0f} s left"
+
+
+def validation_correlation(network: CorePlusReadout, scans: Scans) -> float:
+    """Mean over the units of all scans of the single-trial correlation in the validation tier; NaN if none varies."""
+    scores = []
+    for scan, tiers in scans.items():
+        responses = tiers["validation"].responses
+        varies = (responses != responses[:1]).any(0).cpu()  # a silent unit has no correlation
+        scores.append(score_units(predict(network, scan, tiers["validation"]), responses)[varies])
+    return torch.cat(scores).mean().item()
 
 
 def poisson_loss(predicted: torch.Tensor, responses: torch.Tensor) -> torch.Tensor:
@@ -132,7 +153,7 @@ def cycle_scans(batches: dict[str, list]) -> Iterator[tuple[str, object]]:
         yield from zip(batches, batch_round, strict=True)
 
 
-def _train_epoch(network, optimizer, scans, batch_size: int, order: torch.Generator) -> float:
+def _train_epoch(network, optimizer, scans: Scans, batch_size: int, order, noise) -> float:
     """One pass over the training tier in random order; returns the mean loss."""
     network.train()
     batches = {
@@ -142,7 +163,7 @@ def _train_epoch(network, optimizer, scans, batch_size: int, order: torch.Genera
     losses = []
     for scan, batch in cycle_scans(batches):
         data = scans[scan]["train"].take(batch.to(optimizer.param_groups[0]["params"][0].device))
-        predicted = network(data.images, scan, data.eye, data.behavior)
+        predicted = network(data.images, scan, data.eye, data.behavior, noise=noise)
         loss = poisson_loss(predicted, data.responses) + network.regularizer(scan)
         loss.backward()
         optimizer.step()

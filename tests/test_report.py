@@ -1,5 +1,6 @@
 """The report: every section, numbers as in the tables, nothing from elsewhere, nothing unescaped."""
 
+import html
 import json
 import re
 import runpy
@@ -16,21 +17,33 @@ import xarray as xr
 from neurostatic.closed_loop.confusion import confusion_dataset, diagonal_entries, pool_confusions, scan_confusion
 from neurostatic.closed_loop.hypotheses import loop_tests
 from neurostatic.config import DataConfig, Masks, Matching, Meis, Network, Selection, Statistics, Stimuli, Training
+from neurostatic.fitting.ensembles import summarize_scores
+from neurostatic.fitting.selection import best_models
+from neurostatic.fitting.training import HISTORY
 from neurostatic.provenance import checksum, provenance
 from neurostatic.report.figures_closed_loop import confusion_figure
-from neurostatic.report.figures_models import oracle_slope
+from neurostatic.report.figures_models import learning_figure
 from neurostatic.report.figures_stimuli import gray_limit
+from neurostatic.report.methods import methods_section
 from neurostatic.report.page import write_page
 from neurostatic.report.reading import read_results
+from neurostatic.report.sections_models import models_section
 from neurostatic.report.style import tile
+from neurostatic.statistics import slope_through_origin
 from neurostatic.store import InputError, write_arrays, write_json, write_table
 
 SCRIPT = Path(__file__).parents[1] / "workflow" / "scripts" / "write_report.py"
 SECTIONS = ["summary", "data", "oracle", "models", "meis", "stimuli", "closed-loop", "truth", "methods", "origin"]
-NETWORKS = {"GaussianLaplace": "GaussianLaplace", "Linear<i>$x": "StackedLinearGaussianLaplace"}
+NETWORKS = {
+    "GaussianLaplace": Network(gamma_hidden=1.0),
+    "Stacked2d": Network(core="Stacked2d", readout="FullGaussian2d", shifter="none", modulator="none"),
+    "Linear<i>$x": Network(core="StackedLinearGaussianLaplace"),
+    "Identity": Network(core="Identity", modulator="none"),
+}
 SEEDS = [1, 2]
 N_UNITS, N_SELECTED = 12, 5
 AREAS = ["V1", "<b>LM & co</b>"]
+Models = tuple[tuple[str, int], ...]
 LOOP = {"dataset": "mouse", "source": "day1", "targets": ["day2"]}
 
 
@@ -59,10 +72,36 @@ def write_scan(folder: Path, name: str, stim_type: str, rng: np.random.Generator
     write_json({"scan": name, "info": {}, "provenance": made("import_scan")}, folder / f"scans/{name}.json")
 
 
-def write_models(folder: Path, rng: np.random.Generator) -> None:
-    for network, core in NETWORKS.items():
-        parameters = asdict(Network()) | {"core": core}
-        origin = made("train_model", network=parameters, training=asdict(Training()), data_config=asdict(DataConfig()))
+def write_model(folder: Path, network: str, seed: int, scores: pd.DataFrame, history: list[dict]) -> None:
+    training = asdict(Training()) | {"seeds": None, "checkpoint_epochs": None}
+    of_network = NETWORKS[network].settings()
+    origin = made("train_model", network=of_network, training=training, data_config=asdict(DataConfig()))
+    write_table(scores, folder / f"models/mouse/{network}/{seed}.csv", origin)
+    write_table(pd.DataFrame(history, columns=HISTORY), folder / f"models/mouse/{network}/{seed}_history.csv", origin)
+
+
+def write_evaluation(folder: Path, scans: list[str], oracle: np.ndarray, bad: Models = ()) -> None:
+    """Known fractions of the oracle: 0.8 alone, with seed 2 0.9, together 1.0; frozen 0.25 less."""
+    alone = np.multiply.outer(np.array([[[0.8, 0.55], [0.9, 0.65]]] * len(NETWORKS)), oracle)
+    together = np.multiply.outer(np.array([[1.0, 0.75]] * len(NETWORKS)), oracle)
+    for i, network in enumerate(NETWORKS):
+        failed = [(network, seed) in bad for seed in SEEDS]
+        alone[i, failed] = np.nan
+        if all(failed):
+            together[i] = np.nan
+    dims, of_ensemble = ("network", "seed", "state", "unit"), ("network", "state", "unit")
+    variables = {"pearson": (dims, alone), "ensemble_pearson": (of_ensemble, together)}
+    for name, value in (("cc_abs", 0.111), ("cc_norm", 0.222), ("feve", -0.333)):
+        variables[name] = (dims, alone * 0 + value)
+        variables[f"ensemble_{name}"] = (of_ensemble, together * 0 + value)
+    coordinates = {"network": list(NETWORKS), "seed": SEEDS, "state": ["per trial", "frozen"]}
+    evaluation = xr.Dataset(variables, coordinates | {"scan": ("unit", scans), "oracle": ("unit", oracle)})
+    write_table(summarize_scores(evaluation), folder / "evaluation/mouse.csv", made("evaluate_models"))
+
+
+def write_models(folder: Path, rng: np.random.Generator, bad: Models) -> None:
+    all_scores = []
+    for network in NETWORKS:
         for seed in SEEDS:
             scores = [
                 {"scan": "day1", "unit_id": unit, "tier": tier, "pearson": rng.uniform(0, 0.5)}
@@ -74,11 +113,12 @@ def write_models(folder: Path, rng: np.random.Generator) -> None:
                  "correlation_before": 0.05 * epoch}
                 for epoch in range(5)
             ]  # fmt: skip
-            write_table(pd.DataFrame(scores), folder / f"models/mouse/{network}/{seed}.csv", origin)
-            write_table(pd.DataFrame(history), folder / f"models/mouse/{network}/{seed}_history.csv", origin)
-    best = pd.DataFrame(
-        {"core": list(NETWORKS.values()), "network": list(NETWORKS), "seed": 2, "validation_correlation": 0.3}
-    )
+            if (network, seed) in bad:
+                scores, history = [], []
+            table = pd.DataFrame(scores, columns=["scan", "unit_id", "tier", "pearson"])
+            write_model(folder, network, seed, table, history)
+            all_scores.append(table.assign(network=network, seed=seed))
+    best = best_models(pd.concat(all_scores), {name: network.model_type for name, network in NETWORKS.items()})
     selection = pd.DataFrame(
         {
             "scan": "day1",
@@ -98,6 +138,7 @@ def write_models(folder: Path, rng: np.random.Generator) -> None:
         n_trials=130,
     )
     write_table(reliability, folder / "reliability/mouse.csv", made("measure_reliability"))
+    write_evaluation(folder, ["day1"] * N_UNITS, selection.oracle.to_numpy(), bad)
     origin = made("select_units", data_config=asdict(DataConfig()), selection=asdict(Selection()))
     write_table(selection, folder / "selection/mouse.csv", origin)
     write_table(best, folder / "selection/mouse_models.csv", origin)
@@ -177,11 +218,11 @@ def write_loop(folder: Path, rng: np.random.Generator) -> None:
     write_table(ceiling, folder / "truth/ceiling.csv", made("compare_truth"))
 
 
-def write_tree(folder: Path, with_loop: bool) -> Path:
-    """A tiny finished run."""
+def write_tree(folder: Path, with_loop: bool, bad: Models = ()) -> Path:
+    """A tiny finished run; bad: the networks and seeds whose trainings failed."""
     rng = np.random.default_rng(3)
     write_scan(folder, "day1", "imagenet", rng)
-    write_models(folder, rng)
+    write_models(folder, rng, bad)
     write_images(folder, rng)
     if with_loop:
         write_scan(folder, "day2", "mei", rng)
@@ -302,12 +343,95 @@ def test_numbers_are_those_of_the_tables(tree, page):
     assert "within 5 % of mean 10 cd/m² and contrast 2 cd/m²" in words
 
 
+def test_networks_are_of_two_types(tree, page):
+    words = words_of(page)
+    for kind, network in (("CNN", "Stacked2d"), ("linear model", "Identity")):
+        of_tier = [
+            pd.concat([pd.read_csv(tree / f"models/mouse/{network}/{seed}.csv").assign(seed=seed) for seed in SEEDS])
+            .query(f"tier == '{tier}'")
+            .groupby("seed")
+            .pearson.mean()
+            for tier in ("validation", "test")
+        ]
+        validation, test = (f"{mean.mean():.3f} ({mean.min():.3f} to {mean.max():.3f})" for mean in of_tier)
+        assert f"{kind} {network} 2 {validation} {test}" in words
+    best = pd.read_csv(tree / "selection/mouse_models.csv")
+    assert sorted(best.model_type) == ["cnn", "linear"]
+    for row in best.itertuples():
+        assert re.search(rf"<td>{re.escape(html.escape(row.network))}</td><td>2</td>.*<td>{row.seed}</td></tr>", page)
+
+
+def rows_of(page: str, title: str) -> list[list[str]]:
+    """Cells of the table with a title, row by row, without its header."""
+    table = page.split(f"<strong>{title}</strong>")[0].rsplit("<table>", 1)[1]
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.S) for row in table.split("</tr>")]
+    return [[html.unescape(cell) for cell in row] for row in rows if row]
+
+
+def test_ensembles_are_beside_their_seeds(tree, page):
+    mean = pd.read_csv(tree / "selection/mouse.csv").oracle.mean()
+    together, low, high = (f"{factor * mean:.3f}\n{(factor - 0.25) * mean:.3f}" for factor in (1.0, 0.8, 0.9))
+    alone = "\n".join(f"{a} to {b}" for a, b in zip(low.split("\n"), high.split("\n"), strict=True))
+    others = [f"{value}\n{value}" for value in ("0.111", "0.222", "-0.333")]
+    assert rows_of(page, "Test scores.") == [
+        [network, "2", str(N_UNITS), "per trial\nfrozen", together, alone, *others, "1.000\n0.750"]
+        for network in NETWORKS
+    ]
+
+
+def test_ensembles_are_told_scan_by_scan(tmp_path):
+    folder = write_tree(tmp_path, with_loop=False)
+    write_evaluation(folder, ["day1"] * 4 + ["day2"] * 8, np.repeat([0.5, 0.25], [4, 8]))
+    rows = rows_of(page_of(folder, with_loop=False), "Test scores.")
+    wanted = [("day1", "4", "0.500\n0.375"), ("day2", "8", "0.250\n0.188")]
+    assert [row[:2] + row[3:4] + row[5:6] for row in rows] == [
+        [network, scan, n_units, correlation] for scan, n_units, correlation in wanted for network in NETWORKS
+    ]
+
+
+def test_models_that_failed_are_counted_and_leave_the_rest_as_it_is(tmp_path):
+    bad = (("Stacked2d", 2), ("Identity", 1), ("Identity", 2))
+    folder = write_tree(tmp_path, with_loop=False, bad=bad)
+    dataset = read(folder, with_loop=False).datasets["mouse"]
+    assert dataset.history.dtypes.stage.kind == "i"
+    titles = [
+        axis.get_title(loc="left")
+        for axis in learning_figure(dataset.history, dataset.scores, dataset.best, dataset.networks).axes
+    ]
+    assert titles == ["CNN: 3 models", "linear model: 2 models"]
+
+    page = page_of(folder, with_loop=False)
+    networks = {row[1]: row for row in rows_of(page, "Networks.")}
+    assert networks["Stacked2d"][2] == "1 (1 failed, see the log of seed 2)"
+    assert networks["Identity"][2:5] == ["no model (see the logs)", "–", "–"]
+    assert networks["GaussianLaplace"][2] == "2"
+    tested = {row[0]: row for row in rows_of(page, "Test scores.")}
+    mean = dataset.selection.oracle.mean()
+    assert tested["Stacked2d"][1:3] == ["1", str(N_UNITS)]
+    assert tested["Stacked2d"][5] == f"{0.8 * mean:.3f}\n{0.55 * mean:.3f}"
+    assert tested["Identity"][1:] == ["0", "0", "per trial\nfrozen", *["–\n–"] * 6]
+    assert "once for each seed (1, 2)" in words_of(page)
+    assert not re.search(r"\bnan\b", words_of(page))
+
+
 def test_methods_are_the_parameters_of_the_run(page):
     words = words_of(page)
     assert "10000 permutations (seed 0)" in words
     assert "1000 steps of gradient ascent" in words
     assert "learning rate 0.005 then 0.001" in words
     assert "no limit of distance" in words
+    assert "2 CNNs and 2 linear models: core GaussianLaplace (hidden_channels 32, input_kern 15, " in words
+    assert ", gauss_bias 0) or Identity; readout SpatialTransformerPyramid2d (scale_n 5, downsample true, " in words
+    assert "; shifter MLP (shift_layers 3, hidden_channels_shifter 5) or none; modulator " in words
+    assert "; output nonlinearity elu1. Each was trained" in words
+    assert "the best was the one of the highest validation correlation." in words
+
+
+def test_methods_say_how_the_best_model_was_chosen(tree):
+    results = read(tree, with_loop=True)
+    results.datasets["mouse"].configs["select_units"]["selection"]["best_model"] = "best_model_new"
+    for section in (methods_section, models_section):
+        assert "the best seed of the network whose seeds have the highest mean" in words_of(section(results))
 
 
 def test_names_are_escaped(page):
@@ -395,10 +519,10 @@ def test_confusion_figure_orders_by_the_difference_and_shares_one_scale():
     assert axes[2].get_ylabel() == "mean response (SD of the cell)"
 
 
-def test_oracle_slope_goes_through_the_origin():
-    assert oracle_slope([0.1, 0.2, 0.4, np.nan], [0.05, 0.1, 0.2, 1.0]) == pytest.approx(0.5)
-    assert oracle_slope([1.0, 2.0], [1.0, 1.0]) == pytest.approx(0.6)
-    assert np.isnan(oracle_slope([np.nan], [1.0]))
+def test_fraction_of_the_oracle_is_a_slope_through_the_origin():
+    assert slope_through_origin([0.1, 0.2, 0.4, np.nan], [0.05, 0.1, 0.2, 1.0]) == pytest.approx(0.5)
+    assert slope_through_origin([1.0, 2.0], [1.0, 1.0]) == pytest.approx(0.6)
+    assert np.isnan(slope_through_origin([np.nan], [1.0]))
 
 
 def test_gray_limit_is_shared_and_ignores_missing_images():

@@ -1,37 +1,46 @@
 """Figures of the models: how they learned, and how well they predict against the oracle."""
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from neurostatic.config import Network
 from neurostatic.report.style import CNN, GRAY, LIGHT, LINE_COLORS, LINEAR, finite, name_axes, panels
+from neurostatic.statistics import slope_through_origin
 
+LEGEND_CHARACTERS = 54  # that a panel is wide
 STAGE_LINES = ("-", "--", ":", "-.")
-CORE_TITLES = {"GaussianLaplace": "CNN", "StackedLinearGaussianLaplace": "linear model"}
+TYPE_TITLES = {"cnn": "CNN", "linear": "linear model"}
 
 
 def learning_figure(
-    history: pd.DataFrame, scores: pd.DataFrame, best: pd.DataFrame, networks: dict[str, dict]
+    history: pd.DataFrame, scores: pd.DataFrame, best: pd.DataFrame, networks: dict[str, Network]
 ) -> Figure:
-    """Validation correlation before each epoch, a line a network and seed, a panel a core; the kept state as a star.
+    """Validation correlation before each epoch, a line a model, a panel a model type; the kept state as a star.
 
     Args:
-        history: network, seed, stage, learning_rate, epoch, correlation_before.
+        history: network, seed, stage, learning_rate, epoch, correlation_before; a model without rows has no line.
         scores: network, seed, tier, pearson.
-        best: core, network, seed of the best model of each core.
-        networks: network -> parameters, `core` among them.
+        best: model_type, network, seed of the best model of each type.
+        networks: by name.
     """
     kept = scores[scores.tier == "validation"].groupby(["network", "seed"]).pearson.mean()
     curves = dict(list(history.groupby(["network", "seed"])))
-    by_core = {core: [model for model in curves if networks[model[0]]["core"] == core] for core in CORE_TITLES}
-    named = max(len(models) if len(models) <= len(LINE_COLORS) else 1 for models in by_core.values())
-    legend_in = 0.19 * (named + history.stage.nunique() + 1)
-    figure, axes = panels(9.4, 3.5 + legend_in, n_columns=len(CORE_TITLES))
-    for axis, (core, models) in zip(axes, by_core.items(), strict=True):
-        winner = next(best[best.core == core][["network", "seed"]].itertuples(index=False, name=None), None)
+    shown = []
+    for kind in TYPE_TITLES:
+        models = [model for model in curves if networks[model[0]].model_type == kind]
+        winner = next(best[best.model_type == kind][["network", "seed"]].itertuples(index=False, name=None), None)
         few = len(models) <= len(LINE_COLORS)
         colors = dict(zip(models, LINE_COLORS, strict=False)) if few else {winner: CNN}
+        cores = {networks[network].core for network, _ in models}
+        handles = _legend(colors, winner, history, cores.pop() if len(cores) == 1 else "")
+        shown.append((TYPE_TITLES[kind], models, winner, colors, handles))
+    n_lines = max(sum(handle.get_label().count("\n") + 1 for handle in handles) for *_, handles in shown)
+    figure, axes = panels(9.4, 3.5 + 0.19 * n_lines, n_columns=len(shown))
+    for axis, (title, models, winner, colors, handles) in zip(axes, shown, strict=True):
         for model in sorted(models, key=lambda model: model == winner):  # the best on top
             color, marker = (colors[model], ".") if model in colors else (LIGHT, "")
             for stage, of_stage in curves[model].groupby("stage"):
@@ -42,9 +51,8 @@ def learning_figure(
             if model in colors:
                 last = curves[model].epoch.max(), kept.get(model, np.nan)
                 axis.plot(*last, "*", color=color, markersize=11, markeredgecolor="white", zorder=4)
-        handles = _legend(core, {model: color for model, color in colors.items() if model in curves}, winner, history)
         axis.legend(handles=handles, fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.17))
-        title = f"{CORE_TITLES[core]}: {len(models)} model{'' if len(models) == 1 else 's'}"
+        title += f": {len(models)} model{'' if len(models) == 1 else 's'}"
         name_axes(axis, title, "epochs trained", "validation correlation (mean over units)")
     limits = [limit for axis in axes for limit in axis.get_ylim()]
     for axis in axes:
@@ -52,24 +60,17 @@ def learning_figure(
     return figure
 
 
-def _legend(core: str, colors: dict[tuple, str], winner: tuple | None, history: pd.DataFrame) -> list[Line2D]:
+def _legend(colors: dict[tuple, str], winner: tuple | None, history: pd.DataFrame, only_core: str) -> list[Line2D]:
     handles = []
     for (network, seed), color in colors.items():
-        varied = network.removeprefix(core).removeprefix("-").replace("$", r"\$")  # the panel's title names the core
+        varied = network.removeprefix(only_core).removeprefix("-").replace("$", r"\$")  # it would be on every line
         name = f"{varied}, seed {seed}" if varied else f"seed {seed}"
-        handles.append(Line2D([], [], color=color, label=name + (" (best)" if (network, seed) == winner else "")))
+        name = textwrap.fill(name + (" (best)" if (network, seed) == winner else ""), LEGEND_CHARACTERS)
+        handles.append(Line2D([], [], color=color, label=name))
     for stage, rate in history.groupby("stage").learning_rate.first().items():
         line = STAGE_LINES[stage % len(STAGE_LINES)]
         handles.append(Line2D([], [], color=GRAY, linestyle=line, label=f"stage {stage + 1}: learning rate {rate:g}"))
     return [*handles, Line2D([], [], color=GRAY, linestyle="", marker="*", markersize=9, label="state that is kept")]
-
-
-def oracle_slope(oracle: np.ndarray, score: np.ndarray) -> float:
-    """Fraction of the oracle: slope of score on oracle through the origin, sum(o s) / sum(o^2); NaN pairs left out."""
-    oracle, score = np.asarray(oracle, dtype=float), np.asarray(score, dtype=float)
-    both = np.isfinite(oracle) & np.isfinite(score)
-    power = (oracle[both] ** 2).sum()
-    return float((oracle[both] * score[both]).sum() / power) if power > 0 else np.nan
 
 
 def scores_figure(selection: pd.DataFrame) -> Figure:
@@ -89,7 +90,7 @@ def scores_figure(selection: pd.DataFrame) -> Figure:
         axis.scatter(selection[x][chosen], selection[y][chosen], s=34, facecolors="none", edgecolors="black")
         both = selection[[x, y]].notna().all(axis=1)
         if x == "oracle":
-            slope = oracle_slope(selection[x], selection[y])
+            slope = slope_through_origin(selection[x], selection[y])
             axis.plot([0, high], [0, slope * high], color=color, linewidth=2)
             title = f"{slope:.2f} of the oracle (n = {both.sum()})"
         else:

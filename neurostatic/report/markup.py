@@ -56,7 +56,7 @@ def bullets(lines: list[str]) -> str:
 
 
 def table(columns: list[str], rows: list[list], title: str, caption: str = "") -> str:
-    """A table and its caption."""
+    """A table and its caption; cells of several lines keep them, side by side with those of their neighbors."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
     body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>\n" for row in rows)
     return f"<figure>\n<table>\n<tr>{head}</tr>\n{body}</table>\n{_caption(title, caption)}</figure>\n"
@@ -64,9 +64,9 @@ def table(columns: list[str], rows: list[list], title: str, caption: str = "") -
 
 def _cell(value) -> str:
     text = html.escape(str(value))
-    return (
-        f'<td><a href="{html.escape(quote(value))}">{text}</a></td>' if isinstance(value, Link) else f"<td>{text}</td>"
-    )
+    if isinstance(value, Link):
+        return f'<td><a href="{html.escape(quote(value))}">{text}</a></td>'
+    return f'<td class="lines">{text}</td>' if "\n" in text else f"<td>{text}</td>"
 
 
 def figure(drawing: Figure, title: str, caption: str) -> str:

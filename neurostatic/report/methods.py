@@ -2,6 +2,8 @@
 
 import os
 
+from neurostatic.config import Network
+from neurostatic.config.networks import PARTS
 from neurostatic.report.markup import Link, count, folded, paragraph, section, table
 from neurostatic.report.results import DatasetResult, LoopResult, Results, ScanResult
 
@@ -14,6 +16,10 @@ ALL_UNITS = {
     "brain area all": "every known brain area",
     "brain area all+unknown": "every brain area, known or not",
     "layer all": "every layer",
+}
+BEST_MODELS = {
+    "best_model": "the one of the highest validation correlation",
+    "best_model_new": "the best seed of the network whose seeds have the highest mean validation correlation",
 }
 
 
@@ -64,22 +70,49 @@ def _modeling(dataset: DatasetResult) -> str:
     training = dataset.configs["train_model"]["training"]
     area, layer = (f"{what.replace('_', ' ')} {units[what]}" for what in ("brain_area", "layer"))
     area, layer = ALL_UNITS.get(area, area), ALL_UNITS.get(layer, layer)
-    values: dict[str, dict] = {}
-    for parameters in dataset.networks.values():
-        for name, value in parameters.items():
-            values.setdefault(name, {})[str(value)] = None
-    networks = "; ".join(f"{name} {', '.join(found)}" for name, found in values.items())
     rates = " then ".join(f"{rate:g}" for rate in training["learning_rates"])
-    seeds = ", ".join(str(seed) for seed in dict.fromkeys(dataset.scores.seed))
+    seeds = ", ".join(map(str, dataset.seeds))
     return (
-        f"models of units of {area} and {layer}. Networks ({networks}) were "
-        f"trained with Poisson loss and Adam (batches of {training['batch_size']}, learning rate {rates}, each until "
+        f"models of units of {area} and {layer}. {_networks(list(dataset.networks.values()))}. Each was trained with "
+        f"Poisson loss and Adam (batches of {training['batch_size']}, learning rate {rates}, each until "
         f"{training['patience']} epochs brought no better validation correlation, at most {training['max_epochs']} "
-        f"epochs in all), once for each seed ({seeds}). Units were selected from the top "
+        f"epochs in all), once for each seed ({seeds}). Of the CNNs and of the linear models the best was "
+        f"{BEST_MODELS[selection['best_model']]}. Units were selected from the top "
         f"{100 * selection['top_fraction']:g} % by oracle, more than {selection['edge_um']:g} µm inside their field, "
         f"above percentile {selection['percentile']:g} of the fraction of the oracle for both models, in the order of "
         f"the difference of these fractions, none closer than {selection['distance_um']:g} µm to one chosen before."
     )
+
+
+def _networks(networks: list[Network]) -> str:
+    """What networks are built of, part by part, each kind of a part with the settings that matter to it."""
+    n_linear = sum(network.model_type == "linear" for network in networks)
+    counts = [count(len(networks) - n_linear, "CNN"), count(n_linear, "linear model")]
+    parts = []
+    for part, kinds in PARTS.items():
+        found: dict[str, list[Network]] = {}
+        for network in networks:
+            found.setdefault(getattr(network, part), []).append(network)
+        words = [_kind(kind, kinds[kind], alike) for kind, alike in found.items()]
+        parts.append(f"no {part}" if words == ["none"] else f"{part} {_or(words)}")
+    nonlinearity = _or([network.nonlinearity for network in networks])
+    return f"{' and '.join(counts)}: {'; '.join(parts)}; output nonlinearity {nonlinearity}"
+
+
+def _kind(kind: str, settings: tuple[str, ...], networks: list[Network]) -> str:
+    values = [f"{name} {_or([_plain(getattr(network, name)) for network in networks])}" for name in settings]
+    return f"{kind} ({', '.join(values)})" if values else kind
+
+
+def _plain(value) -> str:
+    """A setting as the configuration writes it."""
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _or(words: list[str]) -> str:
+    """Each word once: 'a', 'a or b', 'a, b or c'."""
+    *first, last = dict.fromkeys(words)
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _images(dataset: DatasetResult) -> str:

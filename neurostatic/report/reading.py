@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
+from neurostatic.config import Network
 from neurostatic.report.results import (
     DatasetResult,
     LoopResult,
@@ -104,7 +105,8 @@ def _dataset(
             for network in networks
             for seed in seeds
         ]
-        return pd.concat(tables, ignore_index=True)
+        # A model that failed has no rows; without types of its own it would change those of the others' columns.
+        return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
 
     selection, masks = f"selection/{name}.csv", f"masks/{name}.zarr.zip"
     cnn, linear = (f"meis/{name}/{model_type}.zarr.zip" for model_type in ("cnn", "linear"))
@@ -115,9 +117,11 @@ def _dataset(
         reliability=results.table(f"reliability/{name}.csv"),
         selection=results.table(selection),
         best=results.table(f"selection/{name}_models.csv"),
+        networks={network: Network(**config["train_model"]["network"]) for network, config in of_networks.items()},
+        seeds=seeds,
         scores=scores,
         history=of_models("_history"),
-        networks={network: config["train_model"]["network"] for network, config in of_networks.items()},
+        evaluation=results.table(f"evaluation/{name}.csv"),
         cnn=results.arrays(cnn),
         linear=results.arrays(linear),
         masks=results.arrays(masks),

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from neurostatic.config import Network
+
 N_EXAMPLES = 8
 TIERS = ("train", "validation", "test", "test_mei", "final_test")
 
@@ -57,9 +59,10 @@ class DatasetResult:
     Attributes:
         scans: names.
         reliability: oracle and ceilings of all modeled units.
-        selection: table of all modeled units; best: the best model of each core.
-        scores, history: of every model, with columns network and seed.
-        networks: network -> its parameters, `core` among them.
+        selection: table of all modeled units; best: the best model of each type.
+        networks: of the models, by name; seeds: with each of which every network was to be trained.
+        scores, history: of every model, with columns network and seed; one whose training failed has no rows.
+        evaluation: test scores of every model and of the ensemble of each network's seeds (seed: text).
         cnn, linear: MEIs of the CNN, RFs of the linear model; masks: of the MEIs.
         stimuli: None if the data set is part of no loop.
         configs: rule -> the parameters it ran with, from the provenance of its results.
@@ -69,9 +72,11 @@ class DatasetResult:
     reliability: pd.DataFrame
     selection: pd.DataFrame
     best: pd.DataFrame
+    networks: dict[str, Network]
+    seeds: list[int]
     scores: pd.DataFrame
     history: pd.DataFrame
-    networks: dict[str, dict]
+    evaluation: pd.DataFrame
     cnn: xr.Dataset
     linear: xr.Dataset
     masks: xr.Dataset
@@ -82,6 +87,11 @@ class DatasetResult:
     def selected(self) -> pd.DataFrame:
         """Units whose MEIs were made, the first by hu_rank first."""
         return self.selection[self.selection.hu_rank.notna()].sort_values("hu_rank", ignore_index=True)
+
+    def failed_seeds(self, network: str) -> list[int]:
+        """Seeds whose training gave no model of a network."""
+        trained = set(self.scores.seed[self.scores.network == network])
+        return [seed for seed in self.seeds if seed not in trained]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 
 from neurostatic.report.figures_data import examples_figure, oracle_figure
-from neurostatic.report.figures_models import oracle_slope
 from neurostatic.report.markup import (
     NONE,
     bullets,
@@ -20,6 +19,7 @@ from neurostatic.report.markup import (
 from neurostatic.report.results import TIERS, DatasetResult, Results, ScanResult
 from neurostatic.report.sections_closed_loop import loop_in_short
 from neurostatic.report.style import finite
+from neurostatic.statistics import slope_through_origin
 
 REPEATING_P = 0.01
 DROPPED = {
@@ -67,7 +67,7 @@ def _dataset_in_short(name: str, dataset: DatasetResult, results: Results) -> li
     for column, model in (("cnn_corr", "CNN"), ("lin_corr", "linear model")):
         test = finite(selection[column])
         mean = number(test.mean() if len(test) else np.nan)
-        slope = number(oracle_slope(selection.oracle, selection[column]))
+        slope = number(slope_through_origin(selection.oracle, selection[column]))
         lines.append(
             f"{name}: the {model} predicts single test trials with a mean correlation of {mean} and reaches {slope} of "
             f"the oracle (n = {count(len(test), 'unit')})."

@@ -1,8 +1,9 @@
 """The page's sections on models, MEIs and stimuli."""
 
 import numpy as np
+import pandas as pd
 
-from neurostatic.report.figures_models import CORE_TITLES, learning_figure, oracle_slope, scores_figure
+from neurostatic.report.figures_models import TYPE_TITLES, learning_figure, scores_figure
 from neurostatic.report.figures_stimuli import (
     MAX_GALLERY_UNITS,
     calibration_figure,
@@ -12,12 +13,16 @@ from neurostatic.report.figures_stimuli import (
     tuning_figure,
 )
 from neurostatic.report.markup import NONE, count, figure, heading, number, paragraph, section, sentence, table
+from neurostatic.report.methods import BEST_MODELS
 from neurostatic.report.results import DatasetResult, Results
 from neurostatic.report.style import finite
+from neurostatic.statistics import slope_through_origin
+
+SCORES = ("cc_abs", "cc_norm", "feve", "fraction_oracle")
 
 
 def models_section(results: Results) -> str:
-    """Learning curves, scores of every network, scores of the best models against the oracle."""
+    """Learning curves, scores of every network and of its ensemble, scores of the best models against the oracle."""
     parts = []
     for name, dataset in results.datasets.items():
         parts += [heading(name)] if len(results.datasets) > 1 else []
@@ -27,9 +32,9 @@ def models_section(results: Results) -> str:
             "Star: the state that is kept. Of many models only the best is in color."
         )
         drawing = learning_figure(dataset.history, dataset.scores, dataset.best, dataset.networks)
-        parts += [figure(drawing, "Learning curves.", caption), _networks_table(dataset)]
+        parts += [figure(drawing, "Learning curves.", caption), _networks_table(dataset), _test_table(dataset)]
         fractions = [
-            f"{model} {number(oracle_slope(dataset.selection.oracle, dataset.selection[column]))}"
+            f"{model} {number(slope_through_origin(dataset.selection.oracle, dataset.selection[column]))}"
             for model, column in (("CNN", "cnn_corr"), ("linear model", "lin_corr"))
         ]
         parts.append(paragraph(sentence(f"fraction of the oracle: {', '.join(fractions)}")))
@@ -44,21 +49,73 @@ def models_section(results: Results) -> str:
 
 def _networks_table(dataset: DatasetResult) -> str:
     rows = []
-    for network, parameters in dataset.networks.items():
+    for network, built_of in dataset.networks.items():
         scores = dataset.scores[dataset.scores.network == network]
-        row = [CORE_TITLES[parameters["core"]], network, scores.seed.nunique()]
+        row = [TYPE_TITLES[built_of.model_type], network, _seeds_in_words(dataset, network)]
         for tier in ("validation", "test"):
             of_seeds = finite(scores[scores.tier == tier].groupby("seed").pearson.mean())
-            spread = f"{of_seeds.mean():.3f} ({of_seeds.min():.3f} to {of_seeds.max():.3f})" if len(of_seeds) else NONE
-            row.append(spread)
+            mean = number(of_seeds.mean()) if len(of_seeds) else NONE
+            row.append(f"{mean} ({_range(of_seeds)})" if len(of_seeds) > 1 else mean)
         best = dataset.best[dataset.best.network == network]
         rows.append([*row, ", ".join(map(str, best.seed)) or NONE])
-    columns = ["model", "network", "seeds", "validation: mean (range over seeds)", "test: mean (range)", "best seed"]
+    columns = ["model", "network", "seeds", "validation (range)", "test (range)", "best seed"]
+    rule = BEST_MODELS[dataset.configs["select_units"]["selection"]["best_model"]]
     caption = (
-        "Correlation with single trials, mean over units. Best seed: the highest validation correlation of all "
-        "networks of this kind; its scores are compared with the oracle, and all seeds of its network make the MEIs."
+        "Correlation with single trials, mean over units: its mean over the seeds that gave a model, and its range. "
+        f"Best seed: of the models of this type {rule}; its scores are compared with the oracle, and all seeds of its "
+        "network make the MEIs."
     )
     return table(columns, rows, "Networks.", caption)
+
+
+def _seeds_in_words(dataset: DatasetResult, network: str) -> str:
+    failed = dataset.failed_seeds(network)
+    n_models = len(dataset.seeds) - len(failed)
+    if not failed:
+        return str(n_models)
+    if not n_models:
+        return "no model (see the logs)"
+    logs = "log of seed" if len(failed) == 1 else "logs of seeds"
+    return f"{n_models} ({len(failed)} failed, see the {logs} {', '.join(map(str, failed))})"
+
+
+def _range(values: np.ndarray) -> str:
+    """From the least to the greatest; a single value as it is."""
+    ends = (values.min(), values.max()) if len(values) > 1 else values
+    return " to ".join(map(number, ends)) or NONE
+
+
+def _test_table(dataset: DatasetResult) -> str:
+    """A row a network (and scan), in it a line with the eye and behavior of each trial and one with these frozen."""
+    several_scans = dataset.evaluation.scan.nunique() > 1
+    rows = []
+    for (scan, network), scores in dataset.evaluation.groupby(["scan", "network"], sort=False):
+        lines = [_test_line(state, of_state) for state, of_state in scores.groupby("state", sort=False)]
+        together = scores[scores.seed == "ensemble"]
+        n_models = len(dataset.seeds) - len(dataset.failed_seeds(network))
+        named = [network, *([scan] if several_scans else []), n_models, int(together.n_units.max())]
+        rows.append([*named, *["\n".join(cells) for cells in zip(*lines, strict=True)]])
+    columns = [
+        "network", *(["scan"] if several_scans else []), "seeds", "units", "state", "correlation", "single seeds",
+        "CC abs", "CC norm", "FEVE", "of oracle",
+    ]  # fmt: skip
+    caption = (
+        "Means over units; the seeds of a network predict together, by the mean of their predictions. Per trial: with "
+        "the eye and behavior of each trial; frozen: both at their means over the training trials, which is fair to "
+        "the oracle, as that knows neither. Correlation: with single trials; single seeds: its range if each predicts "
+        "alone. CC abs: correlation of prediction and response, both averaged over the repeats of an image. CC norm: "
+        "CC abs over CC max, the highest possible one. FEVE: fraction of the explainable variance that is explained, "
+        "0 for the best constant, less for worse. For both, 1 is perfect, and units without signal power have none. Of "
+        "oracle: fraction of the oracle, the slope through the origin of correlation against oracle."
+    )
+    return table(columns, rows, "Test scores.", caption)
+
+
+def _test_line(state: str, scores: pd.DataFrame) -> list[str]:
+    """Scores of an ensemble, and the range of its seeds' correlations."""
+    together = scores[scores.seed == "ensemble"].iloc[0]
+    alone = finite(scores.pearson[scores.seed != "ensemble"])
+    return [state, number(together.pearson), _range(alone), *[number(together[name]) for name in SCORES]]
 
 
 def meis_section(results: Results) -> str:

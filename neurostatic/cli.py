@@ -1,4 +1,4 @@
-"""The `neurostatic` command: check exports, describe results, begin a project, hand a data set on."""
+"""The `neurostatic` command: check exports, describe results, list networks, begin a project, hand a data set on."""
 
 import argparse
 import os
@@ -15,6 +15,7 @@ examples:
   neurostatic init mouse7                          a folder with a config and a small scan to try
   neurostatic check /data/mouse7/day1              all that is wrong with an export, or what it holds
   neurostatic describe results/selection/*.csv     what is in a result, and where it comes from
+  neurostatic networks workflow/config/paper.yaml  the 16 published networks, of 64 models
 """
 
 
@@ -70,6 +71,13 @@ def _parser() -> argparse.ArgumentParser:
         "Understood are .zarr.zip, .csv, .pt, .json, .html, .png, .npy, and scans.",
     )
     describe.add_argument("paths", nargs="+", metavar="PATH", help="a result, or a scan")
+    networks = command(
+        "networks",
+        _networks,
+        "list the networks that a configuration makes",
+        "Their number, names and settings, before anything is trained.",
+    )
+    networks.add_argument("overlays", nargs="*", metavar="CONFIG", help="overlays, as for snakemake --configfile")
     init = command("init", _init, "begin a project: a config to edit and a small scan to try")
     init.add_argument("folder", metavar="FOLDER", help="must not be there, or be empty")
     export = command(
@@ -92,6 +100,12 @@ def _describe(options: argparse.Namespace) -> int:
     return _print_each(describe, options.paths)
 
 
+def _networks(options: argparse.Namespace) -> int:
+    from neurostatic.inspection.networks import list_networks
+
+    return _print_each(list_networks, [options.overlays])
+
+
 def _init(options: argparse.Namespace) -> int:
     from neurostatic.inspection.projects import init_project
 
@@ -110,7 +124,7 @@ def _export_sensorium(options: argparse.Namespace) -> int:
     return _print_each(export, [options.store])
 
 
-def _print_each(work: Callable[[str], str], paths: list[str]) -> int:
+def _print_each(work: Callable, paths: list) -> int:
     """Print the text of each path, or on stderr what is wrong with it; 1 if anything is, 0 otherwise."""
     from neurostatic.store import InputError
 

@@ -19,7 +19,7 @@ from neurostatic.config import Network, read_config
 from neurostatic.data import read_sensorium, scan_verdict
 from neurostatic.data.scans import read_scan
 from neurostatic.inspection import projects, summaries
-from neurostatic.models import CorePlusReadout, save_network
+from neurostatic.models import CorePlusReadout, save_bad, save_network
 from neurostatic.provenance import provenance
 from neurostatic.store import row_blocks, write_arrays, write_json, write_table
 
@@ -79,7 +79,7 @@ def test_help_and_version(capsys):
         assert end.value.code == 0
     text = capsys.readouterr().out
     assert f"neurostatic {neurostatic.__version__}" in text
-    assert all(name in text for name in ("check", "describe", "init", "export-sensorium"))
+    assert all(name in text for name in ("check", "describe", "networks", "init", "export-sensorium"))
 
 
 def test_check_of_good_exports(exports, capsys):
@@ -215,10 +215,37 @@ def test_describe_model(tmp_path, capsys):
     ids = {"day1": [1, 2, 3], "day2": [4, 5]}
     save_network(network, tmp_path / "1.pt", ids, {scan: {"image_mean": 1.0} for scan in ids}, MADE)
     text = described(tmp_path / "1.pt", capsys)
-    assert "1.pt: model, format 1" in text
+    assert "1.pt: model, format 2" in text
     assert line_of(text, "hidden_channels") == ["hidden_channels", "2"]
     assert line_of(text, "day1") == ["day1", "3", "units"] and line_of(text, "day2") == ["day2", "2", "units"]
     assert line_of(text, "rule") == ["rule", "build_dataset"]
+    assert "1.pt: model, format 1" in described(Path(__file__).with_name("model_format_1.pt"), capsys)
+    save_bad("the training diverged", tmp_path / "1.pt", MADE)
+    text = described(tmp_path / "1.pt", capsys)
+    assert "1.pt: no model, format 2" in text and "reason: the training diverged" in text
+
+
+def test_networks(tmp_path, capsys):
+    """The 64 models of the paper, and what is wrong with a configuration."""
+    root = Path(__file__).parents[1]
+    assert main(["networks", str(root / "workflow/config/paper.yaml")]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("64 models of each data set: 16 networks x 4 seeds (1009, 1215, 2606, 99999)\n")
+    assert line_of(text, "hidden_channels") == ["hidden_channels", "32"]
+    network = "GaussianLaplace-gamma_hidden-1-gamma_input-100-downsample-false"
+    assert line_of(text, "8") == ["8", network, "(maps", "96", "x", "22", "x", "50)"]
+    assert text.count("(maps") == 16
+    (tmp_path / "mine.yaml").write_text("networks: [{core: [Stacked2d, Identity], readout: FullGaussian2d}]")
+    (tmp_path / "more.yaml").write_text("training: {seeds: [7]}")
+    assert main(["networks", str(tmp_path / "mine.yaml"), str(tmp_path / "more.yaml")]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("2 models of each data set: 2 networks x 1 seeds (7)")
+    assert "\nIdentity, a linear model\n" in text and "(maps 1 x 36 x 64)" in text
+    (tmp_path / "more.yaml").write_text("networks: {hidden_kern: 4}")
+    assert "networks.hidden_kern: 4 is even" in refused(["networks", tmp_path / "more.yaml"], capsys)
+    (tmp_path / "more.yaml").write_text("- networks")
+    assert "expected sections of keys and values" in refused(["networks", tmp_path / "more.yaml"], capsys)
+    assert "not a readable YAML file" in refused(["networks", tmp_path / "none.yaml"], capsys)
 
 
 def test_describe_verdict(exports, tmp_path, capsys):

@@ -87,9 +87,12 @@ def _table(path: Path) -> list[str]:
 
 
 def _model(path: Path) -> list[str]:
-    import torch  # only here: it takes longer to load than all else
+    from neurostatic.models.files import read_model_file  # only here: torch takes longer to load than all else
 
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    content = read_model_file(path)
+    if "bad" in content:
+        made = origin_lines(json.loads(content["provenance"]))
+        return [f"{path}: no model, format {content['format']}", f"reason: {content['bad']}", "", *made]
     n_weights = sum(tensor.numel() for tensor in content["weights"].values())
     units = [(scan, f"{len(ids)} units") for scan, ids in content["unit_ids"].items()]
     lines = [f"{path}: model, format {content['format']}", "", "network", *named(content["network"].items())]

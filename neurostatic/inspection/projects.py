@@ -55,7 +55,7 @@ def init_project(folder: str | Path) -> str:
     package does not lie beside the workflow. Nothing is left behind.
     """
     folder = Path(folder).resolve()
-    clone = _clone()
+    clone = clone_folder()
     _check_free(folder)
     commands = {name: shlex.join(words) for name, words in _commands(clone, folder).items()}
     with _made_whole(folder) as temporary:
@@ -91,7 +91,11 @@ def _with_example(section: str) -> str:
     return f"{key}{hash_sign}{comment}\n{SECTIONS[name]}\n"
 
 
-def _clone() -> Path:
+def clone_folder() -> Path:
+    """Folder of the clone that this package is part of.
+
+    Raises InputError if the package is installed alone, without the workflow.
+    """
     clone = Path(neurostatic.__file__).resolve().parents[1]
     for name in ("Snakefile", "config.yaml"):
         if not (clone / name).is_file():

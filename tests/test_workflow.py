@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -20,12 +21,12 @@ from neurostatic.closed_loop.confusion import pool_confusions, scan_confusion
 from neurostatic.closed_loop.hypotheses import loop_tests
 from neurostatic.config import read_config
 from neurostatic.data.datasets import open_multi_dataset
-from neurostatic.fitting.evaluation import TierTensors
+from neurostatic.fitting.tensors import TierTensors
 from neurostatic.fitting.training import train_network
-from neurostatic.models.networks import Ensemble, TrainedNetwork
+from neurostatic.models import Ensemble, TrainedNetwork, load_network
 from neurostatic.simulation.recovery import drive_ratio
 from neurostatic.stimuli.meis import make_meis, start_images
-from neurostatic.store import read_arrays, read_provenance, read_table
+from neurostatic.store import BadConfig, read_arrays, read_provenance, read_table
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("neurostatic", "workflow", "profiles", "envs", "Snakefile", "config.yaml")
@@ -94,6 +95,8 @@ def test_every_result_of_the_contract_is_there(project):
     for path in (
         f"{network}.csv",
         f"{network}_history.csv",
+        "results/evaluation/mouse1.csv",
+        "results/evaluation/mouse1.zarr.zip",
         "results/masks/mouse1.zarr.zip",
         "results/selection/mouse1.csv",
     ):
@@ -233,6 +236,76 @@ def test_same_seed_same_bits(project):
     np.testing.assert_array_equal(mei, mei_again)
 
 
+def test_models_and_ensembles_are_scored(project):
+    """Seeds stay an axis; of each network the ensemble predicts better than its seeds on average."""
+    evaluation = read_arrays(project / "results/evaluation/mouse1.zarr.zip")
+    assert evaluation.pearson.dims == ("network", "seed", "state", "unit")
+    assert evaluation.seed.values.tolist() == [1, 2] and evaluation.n_seeds.values.tolist() == [2, 2]
+    scores = read_table(project / "results/models/mouse1/GaussianLaplace/2.csv")
+    one = evaluation.sel(network="GaussianLaplace", seed=2, state="per trial")
+    np.testing.assert_allclose(one.pearson, scores.pearson[scores.tier == "test"], atol=1e-6)
+    summary = read_table(project / "results/evaluation/mouse1.csv").set_index(["network", "seed", "state"])
+    assert summary.index.is_unique and len(summary) == 2 * 3 * 2
+    for network in ("GaussianLaplace", "StackedLinearGaussianLaplace"):
+        seeds = [summary.pearson[network, seed, "per trial"] for seed in ("1", "2")]
+        assert summary.pearson[network, "ensemble", "per trial"] > np.mean(seeds)
+        assert summary.pearson[network, "ensemble", "frozen"] < summary.pearson[network, "ensemble", "per trial"]
+
+
+def test_a_model_that_cannot_be_is_marked_and_the_others_go_on(project, tmp_path):
+    """BadConfig: no unit of the wanted area; then what rests on the models, with one of them bad."""
+    copy_of_the_project(tmp_path)
+    shutil.copytree(project / "results", tmp_path / "results", copy_function=os.link)
+    small = yaml.safe_load((tmp_path / "small.yaml").read_text())
+    (tmp_path / "bad.yaml").write_text(yaml.safe_dump({**small, "data_config": {"brain_area": "AL"}}))
+    model = "results/models/mouse1/GaussianLaplace/2.pt"
+    options = ("--rerun-triggers", "mtime", "--forcerun")
+    run = snakemake(tmp_path, "--configfile", "bad.yaml", *options, model, "--", model)
+    assert run.returncode == 0, run.stderr
+    assert "no model: data set: no scan has a unit" in run.stdout + run.stderr
+    with pytest.raises(BadConfig, match="no unit in area 'AL'"):
+        load_network(tmp_path / model)
+    scores = read_table(tmp_path / "results/models/mouse1/GaussianLaplace/2.csv")
+    assert scores.empty and "pearson" in scores
+    targets = ["results/selection/mouse1.csv", "results/evaluation/mouse1.csv", "results/meis/mouse1/cnn.zarr.zip"]
+    run = snakemake(tmp_path, "--configfile", "small.yaml", "--rerun-triggers", "mtime", "--", *targets)
+    assert run.returncode == 0, run.stdout + run.stderr
+    best = read_table(tmp_path / "results/selection/mouse1_models.csv").set_index("model_type")
+    assert best.seed["cnn"] == 1
+    evaluation = read_arrays(tmp_path / "results/evaluation/mouse1.zarr.zip")
+    assert evaluation.n_seeds.sel(network="GaussianLaplace") == 1
+    assert "left out:" in (tmp_path / "results/logs/make_meis/mouse1/cnn.log").read_text()
+
+
+def test_a_training_that_was_killed_with_snakemake_goes_on(project, tmp_path):
+    """SIGKILL to Snakemake and its job; unlocked and run again, the weights are the same to the last bit."""
+    copy_of_the_project(tmp_path)
+    shutil.copytree(project / "results", tmp_path / "results", copy_function=os.link)
+    model = tmp_path / "results/models/mouse1/GaussianLaplace/2.pt"
+    expected = load_network(model).network.state_dict()
+    for path in model.parent.glob("2*"):
+        path.unlink()
+    target = str(model.relative_to(tmp_path))
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", "small.yaml", "--rerun-triggers"]
+    command += ["mtime", "--", target]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, start_new_session=True,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    checkpoint = model.with_suffix(".checkpoint")
+    while process.poll() is None and not checkpoint.is_file():
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert checkpoint.is_file() and not model.exists()
+    assert snakemake(tmp_path, "--configfile", "small.yaml", "--unlock").returncode == 0
+    run = snakemake(tmp_path, "--configfile", "small.yaml", "--rerun-triggers", "mtime", "--", target)
+    assert run.returncode == 0, run.stderr
+    assert "going on from the checkpoint of epoch" in run.stdout + run.stderr
+    again = load_network(model).network.state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in expected.items())
+    assert not checkpoint.exists()
+
+
 @pytest.mark.parametrize(
     ("overlay", "target", "message"),
     [
@@ -253,7 +326,7 @@ def test_same_seed_same_bits(project):
             ["results/datasets/a.zarr.zip"],
             "units.csv: column 'um_x' is missing",
         ),
-        ({"data_config": {"brain_area": "AL"}}, ["results/models/mouse1/GaussianLaplace/7.pt"], "no unit in area 'AL'"),
+        ({"data_config": {"brain_area": "AL"}}, ["results/reliability/mouse1.csv"], "no unit in area 'AL'"),
         ({"selection": {"edge_um": 500}}, ["results/selection/mouse1.csv"], "none is more than 500.0 um inside"),
     ],
 )

@@ -3,8 +3,8 @@
 LOOP_OF_TARGET = {target: loop for loop in CONFIG.loops.values() for target in loop.targets}
 EXPORTED_FILES = [*TRACES_FORM, *OPTIONAL_FILES]
 SIMULATED = [scan for scan, source in CONFIG.scans.items() if source == SIMULATE]
-NETWORKS = {name: asdict(network) for name, network in CONFIG.networks.items()}
-CORE_OF = {"cnn": "GaussianLaplace", "linear": "StackedLinearGaussianLaplace"}
+NETWORKS = {name: network.settings() for name, network in CONFIG.networks.items()}
+MODEL_TYPES = {name: network.model_type for name, network in CONFIG.networks.items()}
 TRUE_LOOPS = {name: loop for name, loop in CONFIG.loops.items() if {loop.source, *loop.targets} <= set(SIMULATED)}
 LOOP_FILES = ["matches.csv", "confusion.zarr.zip", "diagonal.csv", "tests.csv"]
 STIMULATED = sorted({loop.dataset for loop in CONFIG.loops.values()})
@@ -43,9 +43,9 @@ def scan_stores(wildcards):
 
 
 def models_of_type(wildcards):
-    """Every model whose core is of the wanted type: which network is best is known only when selection is done."""
+    """Every model of the wanted type: which network is best is known only when selection is done."""
     model_type = getattr(wildcards, "model_type", "cnn")
-    networks = [name for name, network in NETWORKS.items() if network["core"] == CORE_OF[model_type]]
+    networks = [name for name, its_type in MODEL_TYPES.items() if its_type == model_type]
     return expand(
         "results/models/{dataset}/{network}/{seed}.pt",
         dataset=wildcards.dataset,

@@ -1,4 +1,4 @@
-"""Data sets -> one model per network and seed -> the best models and the units whose MEIs are made."""
+"""Data sets -> one model per network and seed -> their scores, the best models, the units whose MEIs are made."""
 
 
 rule train_model:
@@ -18,16 +18,52 @@ rule train_model:
     resources:
         gpu=GPU,
         mem_mb=4000,
+        # No param: however often the state is kept, the weights are the same, and nothing need be run again.
+        checkpoint_epochs=CONFIG.training.checkpoint_epochs,
     params:
         scans=lambda wildcards: list(CONFIG.datasets[wildcards.dataset]),
         data_config=asdict(CONFIG.data_config),
         network=lambda wildcards: NETWORKS[wildcards.network],
-        training=asdict(CONFIG.training) | {"seeds": None},
+        training=asdict(CONFIG.training) | {"seeds": None, "checkpoint_epochs": None},
         code=code("train_model"),
     message:
         "training {wildcards.network}, seed {wildcards.seed}, on {wildcards.dataset}"
     script:
         "../scripts/train_model.py"
+
+
+rule evaluate_models:
+    input:
+        stores=scan_stores,
+        reliability="results/reliability/{dataset}.csv",
+        models=expand(
+            "results/models/{{dataset}}/{network}/{seed}.pt",
+            network=NETWORKS,
+            seed=CONFIG.training.seeds,
+        ),
+    output:
+        units="results/evaluation/{dataset}.zarr.zip",
+        summary="results/evaluation/{dataset}.csv",
+    log:
+        "results/logs/evaluate_models/{dataset}.log",
+    benchmark:
+        "results/benchmarks/evaluate_models/{dataset}.tsv"
+    conda:
+        "../../envs/neurostatic.yaml"
+    threads: 1
+    resources:
+        gpu=GPU,
+        mem_mb=4000,
+    params:
+        scans=lambda wildcards: list(CONFIG.datasets[wildcards.dataset]),
+        data_config=asdict(CONFIG.data_config),
+        networks=list(NETWORKS),
+        seeds=list(CONFIG.training.seeds),
+        code=code("evaluate_models"),
+    message:
+        "test scores of all models and ensembles of {wildcards.dataset}"
+    script:
+        "../scripts/evaluate_models.py"
 
 
 rule select_units:
@@ -49,7 +85,7 @@ rule select_units:
         "../../envs/neurostatic.yaml"
     params:
         data_config=asdict(CONFIG.data_config),
-        cores={name: network["core"] for name, network in NETWORKS.items()},
+        model_types=MODEL_TYPES,
         selection=asdict(CONFIG.selection),
         code=code("select_units"),
     message:

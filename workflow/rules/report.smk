@@ -13,7 +13,7 @@ rule compare_truth:
         meis=[
             f"results/meis/{loop.dataset}/{model_type}.zarr.zip"
             for loop in TRUE_LOOPS.values()
-            for model_type in CORE_OF
+            for model_type in ("cnn", "linear")
         ],
         matches=[f"results/closed_loop/{name}/matches.csv" for name in TRUE_LOOPS],
     output:
@@ -39,6 +39,7 @@ rule write_report:
         verdicts=expand("results/scans/{scan}.json", scan=CONFIG.scans),
         stores=expand("results/datasets/{scan}.zarr.zip", scan=CONFIG.scans),
         reliability=expand("results/reliability/{dataset}.csv", dataset=CONFIG.datasets),
+        evaluation=expand("results/evaluation/{dataset}.csv", dataset=CONFIG.datasets),
         selection=expand("results/selection/{dataset}{table}.csv", dataset=CONFIG.datasets, table=["", "_models"]),
         scores=[
             f"results/models/{dataset}/{network}/{seed}{table}.csv"
@@ -50,7 +51,7 @@ rule write_report:
         meis=expand(
             "results/meis/{dataset}/{model_type}.zarr.zip",
             dataset=CONFIG.datasets,
-            model_type=CORE_OF,
+            model_type=["cnn", "linear"],
         ),
         masks=expand("results/masks/{dataset}.zarr.zip", dataset=CONFIG.datasets),
         stimuli=expand(

@@ -19,7 +19,6 @@ rule make_meis:
         gpu=GPU,
         mem_mb=4000,
     params:
-        core=lambda wildcards: CORE_OF[wildcards.model_type],
         size_px=(CONFIG.preprocessing.height_px, CONFIG.preprocessing.width_px),
         meis=asdict(CONFIG.meis),
         code=code("make_meis"),

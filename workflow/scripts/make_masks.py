@@ -3,14 +3,14 @@
 from door import compute_device, door, origin
 from ensembles import best_network
 
-from neurostatic.models.networks import paired_responses
+from neurostatic.models.ensembles import paired_responses
 from neurostatic.stimuli.masks import tight_masks
 from neurostatic.store import read_arrays, write_arrays
 
 device = compute_device(snakemake.threads)
 with door(snakemake, device):
     meis = read_arrays(snakemake.input.meis)
-    members = best_network(snakemake.input.best, snakemake.input.models, "GaussianLaplace", device)
+    members = best_network(snakemake.input.best, snakemake.input.models, "cnn", device)
     respond = paired_responses(members, meis.scan.values.tolist(), meis.unit_id.values.tolist())
     options = snakemake.params.masks
     masks = tight_masks(

@@ -5,14 +5,14 @@ from door import compute_device, door, origin
 from ensembles import best_network
 
 from neurostatic.config import Meis
-from neurostatic.models.networks import Ensemble
+from neurostatic.models.ensembles import Ensemble
 from neurostatic.stimuli.meis import make_meis, start_images
 from neurostatic.store import read_table, write_arrays
 
 device = compute_device(snakemake.threads)
 with door(snakemake, device):
     config = Meis(**snakemake.params.meis)
-    members = best_network(snakemake.input.best, snakemake.input.models, snakemake.params.core, device)
+    members = best_network(snakemake.input.best, snakemake.input.models, snakemake.wildcards.model_type, device)
     units = read_table(snakemake.input.units, ("scan", "unit_id", "hu_rank")).dropna(subset="hu_rank")
     parts = []
     for scan, of_scan in units.groupby("scan", sort=False):

@@ -7,7 +7,7 @@ from door import compute_device, door, origin
 from ensembles import best_network
 
 from neurostatic.data.calibration import MonitorCalibration
-from neurostatic.models.networks import paired_responses
+from neurostatic.models.ensembles import paired_responses
 from neurostatic.stimuli.sets import mei_vs_rf_set, write_set
 from neurostatic.store import read_arrays, read_table
 
@@ -19,7 +19,7 @@ with door(snakemake, device):
     selection = read_table(snakemake.input.units, ("scan", "unit_id", "hu_rank"))
     units = pd.DataFrame({"scan": cnn.scan.values.astype(object), "unit_id": cnn.unit_id.values})
     units = units.merge(selection, on=["scan", "unit_id"], how="left")
-    members = best_network(snakemake.input.best, snakemake.input.models, "GaussianLaplace", device)
+    members = best_network(snakemake.input.best, snakemake.input.models, "cnn", device)
     options = snakemake.params.stimuli
     stimuli = mei_vs_rf_set(
         units,

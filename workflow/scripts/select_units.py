@@ -1,4 +1,4 @@
-"""Choose the best model of each core, rank units by their oracle, and select those whose MEIs are made."""
+"""Choose the best model of each type, rank units by their oracle, and select those whose MEIs are made."""
 
 import pandas as pd
 from door import door, origin
@@ -21,19 +21,23 @@ COLUMNS = [
 ]
 
 with door(snakemake):
+    selection = Selection(**snakemake.params.selection)
     scores = []
     for path in snakemake.input.scores:
         network, seed = path.removesuffix(".csv").split("/")[-2:]
-        scores.append(read_table(path).assign(network=network, seed=int(seed)))
+        table = read_table(path, ("scan", "unit_id", "tier", "pearson")).assign(network=network, seed=int(seed))
+        if table.empty:
+            print(f"{network}, seed {seed}: no model, its log says why")
+        scores.append(table)
     scores = pd.concat(scores)
-    best = best_models(scores, snakemake.params.cores)
+    best = best_models(scores, snakemake.params.model_types, selection.best_model)
     units = read_table(snakemake.input.reliability, ("scan", "unit_id", "oracle"))
-    for column, core in (("cnn_corr", "GaussianLaplace"), ("lin_corr", "StackedLinearGaussianLaplace")):
-        model = best[best.core == core].iloc[0]
+    for column, model_type in (("cnn_corr", "cnn"), ("lin_corr", "linear")):
+        model = best[best.model_type == model_type].iloc[0]
         of_model = (scores.network == model.network) & (scores.seed == model.seed) & (scores.tier == "test")
         test = scores[of_model].rename(columns={"pearson": column})
         units = units.merge(test[["scan", "unit_id", column]], on=["scan", "unit_id"], how="left")
-    selected = select_units(rank_by_oracle(units), Selection(**snakemake.params.selection))
+    selected = select_units(rank_by_oracle(units), selection)
     made = origin(snakemake)
     write_table(selected[COLUMNS], snakemake.output.units, made)
     write_table(best, snakemake.output.models, made)

@@ -5,7 +5,7 @@ from door import door, origin
 
 from neurostatic.config import Selection
 from neurostatic.fitting.selection import best_models, rank_by_oracle, select_units
-from neurostatic.store import read_table, write_table
+from neurostatic.store import InputError, read_table, write_table
 
 COLUMNS = [
     "scan",
@@ -28,7 +28,10 @@ with door(snakemake):
         table = read_table(path, ("scan", "unit_id", "tier", "pearson")).assign(network=network, seed=int(seed))
         if table.empty:
             print(f"{network}, seed {seed}: no model, its log says why")
-        scores.append(table)
+        else:
+            scores.append(table)
+    if not scores:
+        raise InputError("select_units: there is no model, all trainings failed; their logs say why")
     scores = pd.concat(scores)
     best = best_models(scores, snakemake.params.model_types, selection.best_model)
     units = read_table(snakemake.input.reliability, ("scan", "unit_id", "oracle"))

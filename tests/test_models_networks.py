@@ -158,6 +158,18 @@ def test_an_eye_at_zero_is_not_no_eye_and_one_row_serves_all_images():
     close(response, [BOTH[0], [1.063342, 1.236598, 1.410180]])
 
 
+def test_a_gain_of_the_output():
+    """OutputMLP: the gain of G16 times the response of G20 without behavior, or with the eye alone."""
+    network = CorePlusReadout(dataclasses.replace(NETWORK_F, modulator="OutputMLP"), {"a": 3}, SHAPE).double().eval()
+    network.load_state_dict(network_f().state_dict())
+    gain = torch.tensor([[1.177625, 1.345143, 0.861569], [0.862431, 1.810494, 0.516025]], dtype=torch.float64)
+    neither = torch.tensor([[1.029077, 1.146476, 1.476951], [1.081036, 1.185660, 1.446859]], dtype=torch.float64)
+    with torch.no_grad():
+        close(network(images_f(), "a"), neither)
+        close(network(images_f(), "a", None, BEHAVIOR), gain * neither, 4e-6)
+        close(network(images_f(), "a", EYE, BEHAVIOR), gain * network(images_f(), "a", EYE), 4e-6)
+
+
 def test_without_shifter_or_modulator_the_inputs_change_nothing():
     """G21: no shifter == behavior only; neither == both None."""
     full = network_f()
@@ -205,9 +217,9 @@ def test_initialization_of_the_whole():
     close(network.regularizer("b"), expected.detach().double(), 0)
 
 
-@pytest.mark.parametrize("downsample", [True, False])
-def test_one_unit_an_image_equals_the_full_forward(downsample):
-    network = random_network(downsample=downsample).double().eval()
+@pytest.mark.parametrize(("downsample", "modulator"), [(True, "MLP"), (False, "MLP"), (True, "OutputMLP")])
+def test_one_unit_an_image_equals_the_full_forward(downsample, modulator):
+    network = random_network(downsample=downsample, modulator=modulator).double().eval()
     units = torch.tensor([2, 0, 1, 1])
     generator = torch.Generator().manual_seed(4)
     images = torch.randn(4, 1, 9, 10, generator=generator, dtype=torch.float64)

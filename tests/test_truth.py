@@ -22,6 +22,7 @@ SEEDS = (1009, 1215)
 # As noisy as the demo's mouse; about 1,000 of its cells are recorded.
 MOUSE = Simulation(seed=1, n_cells=1110, median_events=0.17, n_images=5000, n_repeated=60, repeats=10)
 SIZE = {"hidden_channels": 16, "input_kern": 15, "hidden_kern": 7, "scale_n": 5, "gamma_features": 5.0}
+SIZE["modulator"] = "OutputMLP"  # as in the mouse, the gain multiplies the response
 CORES = {"cnn": "GaussianLaplace", "linear": "StackedLinearGaussianLaplace"}
 TRAINING = Training(learning_rates=(0.01, 0.003, 0.001), max_epochs=24, batch_size=60, patience=2)
 NONLINEAR = ("complex", "end_stopped")

@@ -38,10 +38,8 @@ SHIFTERS = {  # ShifterConfig
     "StaticAffine2d": ("gamma_shifter",),
     "none": (),
 }
-MODULATORS = {  # ModulatorConfig
-    "MLP": ("modulator_layers", "hidden_channels_modulator", "gamma_modulator"),
-    "none": (),
-}
+MODULATOR_MLP = ("modulator_layers", "hidden_channels_modulator", "gamma_modulator")
+MODULATORS = {"MLP": MODULATOR_MLP, "OutputMLP": MODULATOR_MLP, "none": ()}  # ModulatorConfig, and one beyond it
 PARTS = {"core": CORES, "readout": READOUTS, "shifter": SHIFTERS, "modulator": MODULATORS}
 
 

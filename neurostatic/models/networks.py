@@ -22,7 +22,9 @@ NONLINEARITIES = {
 class CorePlusReadout(nn.Module):
     """NetworkConfig.CorePlusReadout: y = ELU(readout(core(x), shifter(eye)) * modulator(behavior)) + 1.
 
-    One core for all scans; readout, shifter and modulator are each scan's own.
+    One core for all scans; readout, shifter and modulator are each scan's own. With the modulator OutputMLP, which was
+    not published, y = (ELU(readout(core(x), shifter(eye))) + 1) * modulator(behavior): the published gain acts backwards
+    where the readout is negative, as it is for most units most of the time, because there it lowers the response.
 
     Args:
         config: what it is built of.
@@ -96,10 +98,12 @@ class CorePlusReadout(nn.Module):
         if eye is not None and scan in self.shifter:
             shift = self.shifter[scan](eye).expand(len(images), -1)
         response = self.readout[scan](self.core(images), shift, units, noise)
-        if behavior is not None and scan in self.modulator:
-            gain = self.modulator[scan](behavior).expand(len(images), -1)  # (image, unit)
-            response = response * (gain if units is None else gain.gather(1, units[:, None])[:, 0])
-        return NONLINEARITIES[self.config.nonlinearity](response)
+        nonlinearity = NONLINEARITIES[self.config.nonlinearity]
+        if behavior is None or scan not in self.modulator:
+            return nonlinearity(response)
+        gain = self.modulator[scan](behavior).expand(len(images), -1)  # (image, unit)
+        gain = gain if units is None else gain.gather(1, units[:, None])[:, 0]
+        return nonlinearity(response) * gain if self.config.modulator == "OutputMLP" else nonlinearity(response * gain)
 
     def regularizer(self, scan: str) -> torch.Tensor:
         """Sum of the regularizers of the core and of one scan's readout, shifter and modulator."""

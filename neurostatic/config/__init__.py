@@ -1,7 +1,7 @@
 """The configuration: its sections, and how it is read and checked."""
 
 from neurostatic.config.networks import CNN_CORES, CORES, MODULATORS, PUBLISHED_CORES, READOUTS, SHIFTERS, Network
-from neurostatic.config.reading import check_config, read_config
+from neurostatic.config.reading import check_config, read_config, read_sections
 from neurostatic.config.sections import (
     SIMULATE,
     Config,
@@ -41,4 +41,5 @@ __all__ = [
     "Training",
     "check_config",
     "read_config",
+    "read_sections",
 ]

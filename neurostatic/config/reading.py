@@ -22,12 +22,7 @@ def read_config(path: str | Path, overlay: dict | None = None) -> Config:
 
     Raises InputError that lists every problem.
     """
-    try:
-        sections = yaml.safe_load(Path(path).read_text()) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not a readable YAML file ({error})") from error
-    if not isinstance(sections, dict):
-        raise InputError(f"{path}: expected sections of keys and values, found {sections!r}")
+    sections = read_sections(path)
     for name, content in (overlay or {}).items():
         below = sections.get(name) or {}
         if name in REPLACED_WHOLE or not isinstance(content, dict):
@@ -35,6 +30,20 @@ def read_config(path: str | Path, overlay: dict | None = None) -> Config:
         elif isinstance(below, dict):  # else it stays, and is reported
             sections[name] = {**below, **content}
     return check_config(sections)
+
+
+def read_sections(path: str | Path) -> dict:
+    """The sections of a config file or an overlay, unchecked.
+
+    Raises InputError if the file cannot be read, or holds something else.
+    """
+    try:
+        sections = yaml.safe_load(Path(path).read_text()) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not a readable YAML file ({error})") from error
+    if not isinstance(sections, dict):
+        raise InputError(f"{path}: expected sections of keys and values, found {sections!r}")
+    return sections
 
 
 def check_config(sections: dict) -> Config:

@@ -1,13 +1,8 @@
 """The networks that a configuration makes, before anything is trained."""
 
-from pathlib import Path
-
-import yaml
-
-from neurostatic.config import Config, Network, read_config
+from neurostatic.config import Config, Network, read_config, read_sections
 from neurostatic.inspection.layout import named
 from neurostatic.inspection.projects import clone_folder
-from neurostatic.store import InputError
 
 
 def list_networks(overlays: list[str]) -> str:
@@ -22,19 +17,9 @@ def list_networks(overlays: list[str]) -> str:
 
     overlay: dict = {}
     for path in overlays:
-        update_config(overlay, _read(path))
+        update_config(overlay, read_sections(path))
     config = read_config(clone_folder() / "config.yaml", overlay)
     return "\n".join(_lines(config))
-
-
-def _read(path: str) -> dict:
-    try:
-        content = yaml.safe_load(Path(path).read_text()) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not a readable YAML file ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected sections of keys and values, found {content!r}")
-    return content
 
 
 def _lines(config: Config) -> list[str]:

@@ -23,8 +23,8 @@ class CorePlusReadout(nn.Module):
     """NetworkConfig.CorePlusReadout: y = ELU(readout(core(x), shifter(eye)) * modulator(behavior)) + 1.
 
     One core for all scans; readout, shifter and modulator are each scan's own. With the modulator OutputMLP, which was
-    not published, y = (ELU(readout(core(x), shifter(eye))) + 1) * modulator(behavior): the published gain acts backwards
-    where the readout is negative, as it is for most units most of the time, because there it lowers the response.
+    not published, y = (ELU(readout(core(x), shifter(eye))) + 1) * modulator(behavior). The published gain acts
+    backwards where the readout is negative, as it is for most units most of the time: a higher gain lowers the response.
 
     Args:
         config: what it is built of.

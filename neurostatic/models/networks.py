@@ -24,7 +24,7 @@ class CorePlusReadout(nn.Module):
 
     One core for all scans; readout, shifter and modulator are each scan's own. With the modulator OutputMLP, which was
     not published, y = (ELU(readout(core(x), shifter(eye))) + 1) * modulator(behavior). The published gain acts
-    backwards where the readout is negative, as it is for most units most of the time: a higher gain lowers the response.
+    backwards where the readout is negative, as for most units most of the time: a higher gain lowers the response.
 
     Args:
         config: what it is built of.

@@ -143,9 +143,7 @@ def test_a_scan_without_wanted_units_is_left_out_with_a_warning(store, tmp_path)
     paths = {"b": tmp_path / "b.zarr.zip", "a": store}
     with pytest.warns(UserWarning, match=r"left out: scan b: no unit in area 'all' and layer 'L4'; areas: .*L6 5"):
         assert list(open_multi_dataset(paths, DataConfig(layer="L4"))) == ["a"]
-    with pytest.raises(
-        InputError, match=r"no scan has a unit.*\n.*scan b: no unit in .* 'L1'.*\n.*scan a: no unit"
-    ):
+    with pytest.raises(InputError, match=r"no scan has a unit.*\n.*scan b: no unit in .* 'L1'.*\n.*scan a: no unit"):
         open_multi_dataset(paths, DataConfig(layer="L1"))
 
 

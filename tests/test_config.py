@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import math
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -98,6 +99,27 @@ def test_the_175_cores_can_be_written_in_blocks():
     }  # fmt: skip
     assert dict(Counter(network.core for network in networks)) == rows and len(set(networks)) == 175
     assert list(rows) == list(dict.fromkeys(network.core for network in networks))
+    mod = dict(input_kern=(11, 15), hidden_kern=(3, 7), gamma_hidden=(0.1, 1.0), gamma_input=(50.0, 100.0))
+    linear = dict(input_kern=(13, 19, 23), gamma_input=(50.0, 100.0))
+    gauss = dict(gauss_sigma=(0.5, 1.0), gauss_bias=(0.0, 0.5))
+    grids = {
+        "ModStacked2d": mod,
+        "Linear": dict(input_kern=(13,)),
+        "ModLinear": dict(input_kern=(13, 19, 23), laplace_padding=(0, 1)),
+        "SigmoidLaplace": mod | dict(sigmoid_scale=(1.0, 2.0)),
+        "LinearSigmoidLaplace": linear | dict(sigmoid_scale=(1.0, 2.0)),
+        "GaussianLaplace": mod | gauss,
+        "StackedLinearGaussianLaplace": dict(gamma_hidden=(0.1, 1.0), gamma_input=(50.0, 100.0)) | gauss,
+        "LinearGaussianLaplace": linear | gauss,
+    }
+    expected = [
+        Network(core=core, **dict(zip(grid, values, strict=True)))
+        for core, grid in grids.items()
+        for values in itertools.product(*grid.values())
+    ]
+    for in_kern, hid_kern, gamma_hidden, skip in ((7, 3, 0.1, 3), (18, 1, 0.0, 3), (7, 7, 0.1, 0), (13, 7, 0.1, 0)):
+        expected.append(Network("Stacked2d", 32, in_kern, hid_kern, skip=skip, gamma_hidden=gamma_hidden))
+    assert set(networks) == set(expected)
     with_readouts = [{**block, "downsample": [True, False]} for block in published_grid()]
     restricted = [
         network
@@ -135,6 +157,28 @@ def test_names_tell_networks_apart():
         "GaussianLaplace-SpatialTransformerPyramid2d-scale_n-3-shifter-none",
         "GaussianLaplace-SpatialTransformerPyramid2d-scale_n-5-shifter-none",
     ]
+
+
+def test_names_are_file_names_and_never_the_same():
+    """They match the wildcard of the Snakefile, however large or close the numbers."""
+    (pattern,) = re.findall(r'network="(.*?)"', (ROOT / "Snakefile").read_text())
+    block = {"gamma_input": [50, 1e6, 1e20], "gamma_hidden": [0.1234567, 0.1234568, 1e-7]}
+    names = list(check_config({**SCANS, "networks": block}).networks)
+    assert len(names) == 2 * 3 * 3 and all(re.fullmatch(pattern, name) for name in names)
+    assert "GaussianLaplace-gamma_hidden-0.1234567-gamma_input-1000000" in names
+
+
+def test_a_part_that_there_is_not_is_an_error():
+    with pytest.raises(ValueError, match=r"readout: one of SpatialTransformerPyramid2d, .*got 'FullGaussian2D'"):
+        Network(readout="FullGaussian2D")
+
+
+def test_an_overlay_replaces_blocks_of_networks(tmp_path):
+    base = write(tmp_path / "config.yaml", {**SCANS, "networks": [{"gamma_input": 50}, {"gamma_input": 70}]})
+    config = read_config(base, {"networks": {"gamma_input": 100}})
+    assert {network.gamma_input for network in config.networks.values()} == {100}
+    with pytest.raises(InputError, match=r"networks\.nonsense: unknown key"):
+        read_config(base, {"networks": {"nonsense": 3}})
 
 
 def test_every_part_has_settings_that_exist():
@@ -198,6 +242,13 @@ def test_a_wrong_type_is_an_error(section, content, message):
         ("networks", {"laplace_padding": 2}, "networks.laplace_padding: 2 is above the largest allowed value 1"),
         ("networks", [{"core": "Linear"}, {"gamma_input": -1}], "networks[1].gamma_input: -1.0 is below the least"),
         ("networks", [{"core": "Linear"}, "cnn"], "networks[1]: expected keys and values, found 'cnn'"),
+        ("networks", [], "networks: is empty, at least one network is needed"),
+        (
+            "networks",
+            {"core": ["Linear", "Stacked2d"], "input_kern": 2},
+            "input_kern: Linear needs at least 3 px",
+        ),
+        ("training", {"seeds": [1, 2, 1]}, "training.seeds: 1 is there twice"),
         ("networks", [{"layer": 2}], "networks.layer: unknown key; did you mean 'layers'?"),
         (
             "networks",

@@ -124,10 +124,13 @@ def test_a_training_goes_on_from_every_epoch(tmp_path, alone, n_epochs):
     assert first == epoch if n_epochs > 1 else first.startswith("epoch 1 ")
 
 
+ANEW = "the checkpoint is of another training, or damaged: from the beginning"
+
+
 def test_a_checkpoint_of_another_training_is_not_resumed(tmp_path, alone):
     train_until(tmp_path, 4, name="with other settings")
     train(tmp_path)
-    assert _lines(tmp_path)[0].startswith("epoch 1 ")
+    assert _lines(tmp_path)[0] == ANEW and _lines(tmp_path)[1].startswith("epoch 1 ")
     assert_equal(tmp_path, alone)
 
 
@@ -138,7 +141,7 @@ def test_a_damaged_checkpoint_is_not_resumed(tmp_path, alone, damage):
     content = path.read_bytes()
     path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "text": b"state"}[damage])
     train(tmp_path)
-    assert _lines(tmp_path)[0].startswith("epoch 1 ")
+    assert _lines(tmp_path)[0] == ANEW and _lines(tmp_path)[1].startswith("epoch 1 ")
     assert_equal(tmp_path, alone)
 
 

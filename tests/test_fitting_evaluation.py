@@ -4,6 +4,7 @@ import torch
 from golden import BEHAVIOR, EYE, NETWORK_F, images_f, network_f
 
 from neurostatic.data.datasets import Normalization
+from neurostatic.data.datasets.normalization import scaling_factors
 from neurostatic.data.reliability import cc_abs, cc_norm, feve
 from neurostatic.fitting.ensembles import evaluate_models, summarize_scores
 from neurostatic.fitting.evaluation import predict, score_tiers, score_units
@@ -66,7 +67,7 @@ def test_an_unknown_state_is_an_error():
 def test_training_means_are_those_of_the_normalized_quantities():
     """G30: std (2, .001, 4), mean (3, .5, 1): 1/std, but not of a channel that hardly varies."""
     std, mean = np.array([2, 0.001, 4]), np.array([3, 0.5, 1])
-    factor = np.where(std > 0.01 * std.mean(), 1 / std, 1)
+    factor = scaling_factors(std)
     np.testing.assert_allclose(factor, [0.5, 1, 0.25])
     normalizer = Normalization(0.0, 1.0, np.ones(1), factor, mean, np.zeros(2), np.ones(2))
     np.testing.assert_allclose(normalizer.mean_behavior, [1.5, 0.5, 0.25])
@@ -93,6 +94,10 @@ def test_scores_are_exact_correlations():
     np.testing.assert_allclose(score_units(y, predicted), [0.831522, 0, -0.836660], atol=1e-6)
     np.testing.assert_allclose(score_units(predicted, predicted), 1, atol=1e-12)
     assert score_units(predicted.float() * NAN, y).isnan().all()
+    constant = torch.full((30, 1), 0.1)  # whose standard deviation is not exactly 0
+    varying = torch.randn(30, 1, generator=torch.Generator().manual_seed(0))
+    assert score_units(constant, varying) == 0
+    assert score_units(constant, constant).isnan() and score_units(varying, constant).isnan()
 
 
 def test_scores_of_all_units_in_both_tiers():
@@ -175,12 +180,16 @@ def test_summary_of_scores():
     found = evaluate_models(lambda network, seed: networks.get((network, seed)), ["x", "y"], [1, 2], scans)
     oracle = np.array([0.5, 0.2, NAN, 0.4, 0.4, 0.4])
     summary = summarize_scores(found.assign_coords(oracle=("unit", oracle)))
-    assert len(summary) == 2 * 2 * 3 * 2  # scans, networks, seeds and ensemble, states
+    assert len(summary) == 3 * 2 * 3 * 2  # scans and all, networks, seeds and ensemble, states
+    of_all = summary.set_index(["scan", "network", "seed", "state"]).loc["all scans", "x", 2, "per trial"]
+    single = found.pearson.sel(network="x", seed=2, state="per trial")
+    assert of_all.n_units == 6 and of_all.pearson == pytest.approx(single.mean().item())
     row = summary.set_index(["scan", "network", "seed", "state"]).loc["a", "x", "ensemble", "frozen"]
     scores = found.ensemble_pearson.sel(network="x", state="frozen").values[:3]
     assert row.n_units == 3 and row.pearson == pytest.approx(scores.mean())
     fraction = (oracle[:2] * scores[:2]).sum() / (oracle[:2] ** 2).sum()
     assert row.fraction_oracle == pytest.approx(fraction)
+    assert set(summarize_scores(found.isel(unit=slice(3)).assign_coords(oracle=("unit", oracle[:3]))).scan) == {"a"}
     bad = summary[(summary.network == "y") & (summary.seed == 2)]
     assert bad.pearson.isna().all() and (bad.n_units == 0).all()
 

@@ -51,6 +51,19 @@ def test_a_saturated_unit_has_no_gradient():
     close(readout.bias.grad, [0, -0.333331, -0.288222], 1e-6)
 
 
+def test_three_adam_steps_in_single_precision():
+    """G22."""
+    network = network_f().float().train()
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.005)
+    for total in (43.839180, 42.572609, 41.330486):
+        predicted = network(images_f().float(), "a", EYE.float(), BEHAVIOR.float())
+        loss = poisson_loss(predicted, TARGETS.float()) + network.regularizer("a")
+        close(loss, total, 2e-5)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=False)
+
+
 def test_three_adam_steps():
     """G22: losses, first gradients, and the responses afterwards."""
     network = network_f().train()
@@ -265,12 +278,25 @@ def test_history_and_shared_epochs():
 
 
 def test_a_training_that_diverges_keeps_its_best_state():
-    """A learning rate of 1e30 makes all weights NaN in the first epoch."""
-    scans = make_scans()
-    training = dataclasses.replace(QUICK, learning_rates=(1e30,))
-    network, history = train_network(NETWORK_F, training, scans, 1, CPU, quiet)
-    assert len(history) == 1
-    assert weights_of(network).isfinite().all()
+    """A learning rate of 1e30 makes all weights NaN in one epoch: what was learned before is kept."""
+    scans, said = make_scans(), []
+    first = dataclasses.replace(QUICK, learning_rates=(0.02,), max_epochs=6)
+    expected, _ = train_network(NETWORK_F, first, scans, 1, CPU, quiet)
+    training = dataclasses.replace(first, learning_rates=(0.02, 1e30), max_epochs=9)
+    network, history = train_network(NETWORK_F, training, scans, 1, CPU, said.append)
+    assert [row["stage"] for row in history].count(1) == 1 and math.isnan(history[-1]["loss"])
+    assert "the training diverged; back to the best state so far" in said
+    assert torch.equal(weights_of(network), weights_of(expected))
+
+
+def test_a_training_that_diverges_before_anything_is_learned_gives_no_model():
+    """BadConfig; a later stage of a smaller rate may still save it."""
+    for rates in ((1e30,), (1e30, 1e30)):
+        with pytest.raises(BadConfig, match="or the training diverged"):
+            train_network(NETWORK_F, dataclasses.replace(QUICK, learning_rates=rates), make_scans(), 1, CPU, quiet)
+    saved = dataclasses.replace(QUICK, learning_rates=(1e30, 0.02))
+    _, history = train_network(NETWORK, saved, make_scans(), 1, CPU, quiet)
+    assert [row["stage"] for row in history] == [0, 1, 1, 1]
 
 
 def test_responses_that_are_not_finite_are_an_error():
@@ -313,4 +339,7 @@ def test_a_scan_without_validation_trials_is_an_error():
     scans = make_scans(names=("a", "b"))
     scans["b"]["validation"] = scans["b"]["validation"].take(torch.zeros(0, dtype=torch.long))
     with pytest.raises(InputError, match="scan b: no trial is of the validation tier"):
+        train_network(NETWORK_F, QUICK, scans, 1, CPU, quiet)
+    scans["b"]["train"] = scans["b"]["train"].take(torch.zeros(0, dtype=torch.long))
+    with pytest.raises(InputError, match="scan b: no trial is of the train tier"):
         train_network(NETWORK_F, QUICK, scans, 1, CPU, quiet)

@@ -39,6 +39,8 @@ def test_laplace_filter():
     for pixel, value in enumerate(expected.flatten()):
         core.border_weights.zero_().view(-1)[pixel] = 1
         close(core.laplace(), value**2 / 16 / 2, 1e-4)
+    padded = torch.nn.functional.conv2d(kernel.double(), core.laplace_filter, padding=1)
+    close(padded[0, 0], expected, 1e-5)
     valid = StackedCore(1, 4, 3, 1, laplace_padding=0).double()
     with torch.no_grad():
         valid.convolutions[0].weight.copy_(kernel)

@@ -383,7 +383,7 @@ def test_ensembles_are_told_scan_by_scan(tmp_path):
     folder = write_tree(tmp_path, with_loop=False)
     write_evaluation(folder, ["day1"] * 4 + ["day2"] * 8, np.repeat([0.5, 0.25], [4, 8]))
     rows = rows_of(page_of(folder, with_loop=False), "Test scores.")
-    wanted = [("day1", "4", "0.500\n0.375"), ("day2", "8", "0.250\n0.188")]
+    wanted = [("day1", "4", "0.500\n0.375"), ("day2", "8", "0.250\n0.188"), ("all scans", "12", "0.333\n0.250")]
     assert [row[:2] + row[3:4] + row[5:6] for row in rows] == [
         [network, scan, n_units, correlation] for scan, n_units, correlation in wanted for network in NETWORKS
     ]

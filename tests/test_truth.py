@@ -21,10 +21,11 @@ CPU = torch.device("cpu")
 SEEDS = (1009, 1215)
 # As noisy as the demo's mouse; about 1,000 of its cells are recorded.
 MOUSE = Simulation(seed=1, n_cells=1110, median_events=0.17, n_images=5000, n_repeated=60, repeats=10)
-SIZE = {"hidden_channels": 16, "input_kern": 15, "hidden_kern": 7, "scale_n": 5, "gamma_features": 5.0}
-SIZE["modulator"] = "OutputMLP"  # as in the mouse, the gain multiplies the response
+# In the mouse, too, the gain multiplies the response (OutputMLP).
+SETTINGS = {"readout": "FullGaussian2d", "modulator": "OutputMLP", "hidden_channels": 16, "skip": 0}
+SETTINGS |= {"gamma_input": 10.0, "gamma_hidden": 0.01, "gamma_features": 0.3}
 CORES = {"cnn": "GaussianLaplace", "linear": "StackedLinearGaussianLaplace"}
-TRAINING = Training(learning_rates=(0.01, 0.003, 0.001), max_epochs=24, batch_size=60, patience=2)
+TRAINING = Training(learning_rates=(0.01, 0.003, 0.001), max_epochs=40, batch_size=60, patience=3)
 NONLINEAR = ("complex", "end_stopped")
 
 
@@ -47,7 +48,7 @@ def units(tmp_path_factory) -> pd.DataFrame:
         return score_units(predicted, test.responses).numpy()
 
     for name, core in CORES.items():
-        networks = [train_network(Network(core=core, **SIZE), TRAINING, {"day1": tiers}, s, CPU)[0] for s in SEEDS]
+        networks = [train_network(Network(core=core, **SETTINGS), TRAINING, {"day1": tiers}, s, CPU)[0] for s in SEEDS]
         for seed, network in zip(SEEDS, networks, strict=True):
             table[f"{name} {seed}"] = ensemble([network], test)
         table[name] = ensemble(networks, test)
@@ -92,9 +93,8 @@ def test_it_is_of_full_size(units):
 
 
 def test_the_cnn_predicts_most_of_what_can_be_predicted_of_nonlinear_cells(units):
-    """0.85 is wanted; the README says what is reached, and what it would take."""
     nonlinear = units[units.kind.isin(NONLINEAR)]
-    assert nonlinear.cnn.mean() / nonlinear.ceiling.mean() >= 0.78
+    assert nonlinear.cnn.mean() / nonlinear.ceiling.mean() >= 0.85
     assert units.cnn.mean() / units.ceiling.mean() < 1  # no model is better than the truth
 
 

@@ -47,7 +47,8 @@ PARTS = {"core": CORES, "readout": READOUTS, "shifter": SHIFTERS, "modulator": M
 class Network:
     """One network: core, readout, shifter, modulator (CoreConfig, ReadoutConfig, ShifterConfig, ModulatorConfig).
 
-    A setting that does not matter to the chosen parts keeps its default, so that equal networks are equal.
+    A setting that does not matter to the chosen parts keeps its default, so that networks that differ in it alone are
+    equal. Raises ValueError for a part that there is not.
     """
 
     core: str = key("GaussianLaplace", choices=tuple(CORES))
@@ -89,6 +90,9 @@ class Network:
     nonlinearity: str = key("elu1", choices=("elu1", "log1exp", "adjusted_elu"))
 
     def __post_init__(self):
+        for part, kinds in PARTS.items():
+            if getattr(self, part) not in kinds:
+                raise ValueError(f"{part}: one of {', '.join(kinds)}, got {getattr(self, part)!r}")
         used = self.settings()
         for field in dataclasses.fields(self):
             if field.name not in used:
@@ -102,13 +106,22 @@ class Network:
     @property
     def depth(self) -> int:
         """Layers of the core; Identity has none, and hands on the images."""
-        settings = CORES[self.core]
-        return self.layers if "layers" in settings else min(1, len(settings))
+        if "layers" in CORES[self.core]:
+            return self.layers
+        return 0 if self.core == "Identity" else 1
 
     @property
     def padded(self) -> bool:
-        """Whether the first layer keeps the size of the images; that of a core of one layer does, as published."""
+        """Whether the first layer keeps the size of the images; that of a core of one layer does, as published.
+
+        A kernel of an even size makes padded maps one px larger.
+        """
         return self.pad_input or "layers" not in CORES[self.core]
+
+    @property
+    def smoothness_padding(self) -> int:
+        """Zeros around the first layer's kernels when their smoothness is measured; 0 is published for two cores."""
+        return 0 if self.core in ("Stacked2d", "Linear") else self.laplace_padding
 
     def map_size(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the core's maps for images of a size."""
@@ -119,12 +132,15 @@ class Network:
         """The parts, and the settings that matter to them; Network(**settings) is the same network."""
         used = {*PARTS, "nonlinearity"}
         for part, kinds in PARTS.items():
-            used |= set(kinds.get(getattr(self, part), ()))
+            used |= set(kinds[getattr(self, part)])
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name in used}
 
 
 def named_networks(networks: list[Network]) -> dict[str, Network]:
-    """Each network once, under its name: the core, then whatever varies among the networks of this core."""
+    """Each network once, under its name: the core, then whatever varies among the networks of this core.
+
+    A network has another name where other settings vary beside it.
+    """
     networks = list(dict.fromkeys(networks))
     names = {}
     for network in networks:
@@ -140,5 +156,5 @@ def named_networks(networks: list[Network]) -> dict[str, Network]:
 
 def _named(name: str, value) -> str:
     if isinstance(value, float):
-        value = f"{value:g}"
+        value = repr(value).removesuffix(".0").replace("+", "")  # a name becomes that of a file
     return str(value) if name in ("core", "readout") else f"{name}-{value}".lower()

@@ -25,7 +25,8 @@ def read_config(path: str | Path, overlay: dict | None = None) -> Config:
     sections = read_sections(path)
     for name, content in (overlay or {}).items():
         below = sections.get(name) or {}
-        if name in REPLACED_WHOLE or not isinstance(content, dict):
+        blocks = name == "networks" and isinstance(below, list)
+        if name in REPLACED_WHOLE or blocks or not isinstance(content, dict):
             sections[name] = content
         elif isinstance(below, dict):  # else it stays, and is reported
             sections[name] = {**below, **content}
@@ -54,7 +55,7 @@ def check_config(sections: dict) -> Config:
     problems: list[str] = []
     fields = {field.name: field.type for field in dataclasses.fields(Config)}
     _unknown(sections, fields, "", problems)
-    built = {"scans": {}, "datasets": {}, "loops": {}, "networks": {}, "preprocessing": None}
+    built = {"scans": {}, "datasets": {}, "loops": {}, "networks": {}, "preprocessing": None, "training": None}
     for name, kind in fields.items():
         content = {} if sections.get(name) is None else sections[name]
         if name == "networks" and isinstance(content, list):
@@ -78,6 +79,8 @@ def check_config(sections: dict) -> Config:
 def _networks(blocks: list, problems: list[str]) -> dict[str, Network]:
     """Every combination of the listed values of each block; a network that several blocks make is one."""
     networks = []
+    if not blocks:
+        problems.append("networks: is empty, at least one network is needed")
     for i, block in enumerate(blocks):
         where = "networks" if len(blocks) == 1 else f"networks[{i}]"
         if not isinstance(block, dict):
@@ -166,6 +169,8 @@ def _contradictions(built: dict) -> list[str]:
             problems.append(f"loops.{name}.dataset: '{loop.dataset}' is not in datasets")
         elif loop.source not in datasets[loop.dataset]:
             problems.append(f"loops.{name}.source: '{loop.source}' is not a scan of data set '{loop.dataset}'")
+    seeds = built["training"].seeds if built["training"] else ()
+    problems += [f"training.seeds: {seed} is there twice" for seed in dict.fromkeys(seeds) if seeds.count(seed) > 1]
     return problems + _unfit_networks(list(built["networks"].values()), built["preprocessing"])
 
 
@@ -181,6 +186,9 @@ def _unfit_networks(networks: list[Network], images: Preprocessing | None) -> li
     for kern in sorted({network.hidden_kern for network in networks if network.layers > 1}):
         if kern % 2 == 0:
             problems.append(f"networks.hidden_kern: {kern} is even; only odd kernels keep the size of the maps")
+    for network in networks:
+        if network.depth and network.input_kern < 3 - 2 * network.smoothness_padding:
+            problems.append(f"networks.input_kern: {network.core} needs at least 3 px, found {network.input_kern}")
     if images:
         size = (images.height_px, images.width_px)
         for kern in sorted({network.input_kern for network in networks if network.core != "Identity"}):

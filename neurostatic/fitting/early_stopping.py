@@ -50,9 +50,11 @@ def early_stopping(
         objective: () -> number.
         patience, tolerance: see above.
         start_epoch: epochs done by earlier stages, which share max_epochs.
+        interval: epochs between two evaluations.
         maximize: or else minimize.
         restore_best: or else leave the last state.
-        resumed: as yielded before, by a run that came no further; the network must be in that state again.
+        resumed: as yielded before, by a run of interval 1 that came no further; the network must be in that state
+            again.
     """
     sign = 1 if maximize else -1
     if resumed is None:

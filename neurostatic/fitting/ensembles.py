@@ -12,6 +12,7 @@ from neurostatic.fitting.tensors import TierTensors
 from neurostatic.models.networks import CorePlusReadout
 from neurostatic.statistics import slope_through_origin
 
+ALL_SCANS = "all scans"  # of the rows for all units together, if there are several scans
 STATES = {"per trial": "trial", "frozen": "mean"}  # eye and behavior of each trial | at their training means, for all
 
 
@@ -69,7 +70,7 @@ def evaluate_models(
 
 
 def summarize_scores(evaluation: xr.Dataset) -> pd.DataFrame:
-    """Model.TestScores, MultiModelEvaluation: means over the units of each scan, for every model and ensemble.
+    """Model.TestScores, MultiModelEvaluation: means over the units of a scan, and of all, by model and ensemble.
 
     Args:
         evaluation: as `evaluate_models` gives it, with oracle (unit).
@@ -79,8 +80,9 @@ def summarize_scores(evaluation: xr.Dataset) -> pd.DataFrame:
         that have one, and fraction_oracle: the slope through the origin of correlation against oracle.
     """
     rows = []
-    for scan in np.unique(evaluation.scan.values):
-        of_scan = evaluation.isel(unit=np.flatnonzero(evaluation.scan.values == scan))
+    scans = list(dict.fromkeys(evaluation.scan.values.tolist()))
+    for scan in [*scans, ALL_SCANS] if len(scans) > 1 else scans:
+        of_scan = evaluation.isel(unit=np.flatnonzero((evaluation.scan.values == scan) | (scan == ALL_SCANS)))
         for network in evaluation.network.values:
             for seed in [*evaluation.seed.values, "ensemble"]:
                 for state in evaluation.state.values:

@@ -47,7 +47,7 @@ def predict(
 
 
 def score_units(predicted: torch.Tensor, responses: torch.Tensor) -> torch.Tensor:
-    """Pearson correlation over single trials, unit by unit; a constant prediction scores 0.
+    """Pearson correlation over single trials, unit by unit; a constant prediction scores 0, a silent unit has NaN.
 
     Args:
         predicted, responses: (trial, unit).
@@ -55,8 +55,8 @@ def score_units(predicted: torch.Tensor, responses: torch.Tensor) -> torch.Tenso
     scores = []
     for some, recorded in zip(predicted.split(SCORED_UNITS, 1), responses.split(SCORED_UNITS, 1), strict=True):
         correlation = pearson(some.cpu().numpy(), recorded.cpu().numpy())
-        constant = some.std(0).cpu().numpy() == 0
-        scores.append(torch.from_numpy(np.where(constant, 0.0, correlation)))
+        constant, silent = ((values == values[:1]).all(0).cpu().numpy() for values in (some, recorded))
+        scores.append(torch.from_numpy(np.where(constant & ~silent, 0.0, correlation)))
     return torch.cat(scores)
 
 

@@ -44,19 +44,20 @@ def train_network(
         The network in eval mode, and the history: one row an epoch (HISTORY; the loss is a mean over batches, the
         correlation that of the validation tier before the epoch).
 
-    Raises InputError if a scan has no validation trial; BadConfig if the training diverged from the start, or no unit's
-    responses vary in a validation tier.
+    Raises InputError if a scan has no train or no validation trial; BadConfig if the training diverged before anything
+    was learned, or no unit's responses vary in a validation tier.
     """
-    untested = [scan for scan, tiers in scans.items() if not len(tiers["validation"].responses)]
-    if untested:
-        raise InputError(
-            f"scan {', '.join(untested)}: no trial is of the validation tier; see preprocessing.validation_*"
-        )
+    for tier, settings in (("train", "preprocessing"), ("validation", "preprocessing.validation_*")):
+        without = [scan for scan, tiers in scans.items() if not len(tiers[tier].responses)]
+        if without:
+            raise InputError(f"scan {', '.join(without)}: no trial is of the {tier} tier; see {settings}")
     network = _untrained(config, scans, seed).to(device)
     order, noise = torch.Generator().manual_seed(seed + 1), torch.Generator().manual_seed(seed + 2)
     history: list[dict] = []
     epoch, first_stage, resumed, optimizer_state = 0, 0, None, None
     state = checkpoint.read() if checkpoint else None
+    if checkpoint and checkpoint.path.exists() and not state:
+        report("the checkpoint is of another training, or damaged: from the beginning")
     if state:
         network.load_state_dict(state["network"])
         order.set_state(state["order"])
@@ -101,8 +102,11 @@ def train_network(
                 f"epoch {epoch} ({clock.left(epoch)}), learning rate {learning_rate}: loss {loss:.4f}, "
                 f"validation correlation before it {stopping.current:.4f}"
             )
+        if history and not math.isfinite(history[-1]["loss"]):
+            report("the training diverged; back to the best state so far")
+    diverged = any(not math.isfinite(row["loss"]) for row in history)
     final = validation_correlation(network, scans)
-    if not math.isfinite(final):
+    if not math.isfinite(final) or (diverged and final == history[0]["correlation_before"]):
         raise BadConfig(
             "no validation correlation: no unit's responses vary over the validation trials, or the training diverged "
             "(a smaller training.learning_rates may help)"
@@ -153,7 +157,14 @@ def cycle_scans(batches: dict[str, list]) -> Iterator[tuple[str, object]]:
         yield from zip(batches, batch_round, strict=True)
 
 
-def _train_epoch(network, optimizer, scans: Scans, batch_size: int, order, noise) -> float:
+def _train_epoch(
+    network: CorePlusReadout,
+    optimizer: torch.optim.Optimizer,
+    scans: Scans,
+    batch_size: int,
+    order: torch.Generator,
+    noise: torch.Generator,
+) -> float:
     """One pass over the training tier in random order; returns the mean loss."""
     network.train()
     batches = {

@@ -24,7 +24,7 @@ class StackedCore(nn.Module):
         gamma_hidden, gamma_input: weights of the two regularizers.
         nonlinear: ELU after each batch norm; without it the core is linear, batch norm stays.
         final_nonlinearity: ELU after the last layer, too.
-        pad_input: the first layer keeps the size of the images.
+        pad_input: the first layer keeps the size of the images (an even kernel adds a pixel).
         batch_norm, bias: after each convolution; of each convolution.
         laplace_padding: zeros around the kernels that the Laplacian sees, 0 or 1 px.
         border_weights: (input_kern, input_kern) how much smoothness counts at each pixel of a kernel; None: 1.
@@ -138,7 +138,7 @@ def build_core(config: Network, input_channels: int) -> StackedCore:
         pad_input=config.padded,
         batch_norm=config.batch_norm,
         bias=config.bias,
-        laplace_padding=0 if config.core in ("Stacked2d", "Linear") else config.laplace_padding,
+        laplace_padding=config.smoothness_padding,
         border_weights=border_weights,
         input_channels=input_channels,
     )

@@ -7,8 +7,8 @@ def sample_bilinear(maps: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """Read every channel of every map at points, bilinearly, with zeros outside.
 
     Equal to grid_sample(align_corners=True, padding_mode="zeros"): a point of -1 or 1 is the center of the first or
-    last pixel, pixel = (point + 1) / 2 * (size - 1). Built from index_select, whose backward adds rows in order, so
-    that the same input gives the same bits.
+    last pixel, pixel = (point + 1) / 2 * (size - 1). Built from index_select, whose backward adds rows in order: the
+    same input gives the same bits, on a GPU under torch.use_deterministic_algorithms(True).
 
     Args:
         maps: (image, y, x, channel).

@@ -23,11 +23,12 @@ with door(snakemake, device):
     made = origin(snakemake, seed, device)
     if data_config.reliable_p == 1 and "+" not in data_config.brain_area + data_config.layer:
         made["data_hash"] = data_hash(data_config)  # the published database knows such a configuration
-    # What decides the weights to the last bit: a checkpoint of anything else is not resumed.
+    # What decides the weights to the last bit: a checkpoint of anything else, or of another processor, is not resumed.
+    processor = torch.cuda.get_device_name() if device == "cuda" else torch.backends.cpu.get_cpu_capability()
     training = [made[name] for name in ("config_sha256", "inputs", "versions", "device", "seed")]
     checkpoint = Checkpoint(
         Path(snakemake.output.model).with_suffix(".checkpoint"),
-        json.dumps([*training, snakemake.params.code, snakemake.threads]),
+        json.dumps([*training, processor, snakemake.params.code, snakemake.threads]),
         snakemake.resources.checkpoint_epochs,
     )
     try:

@@ -65,7 +65,8 @@ class MaskReadout(nn.Module):
     def _normalized(self) -> torch.Tensor:
         if not self.normalize:
             return self.masks
-        return self.masks / (self.masks.square().sum((1, 2), keepdim=True).sqrt() + NORM_GUARD)
+        power = self.masks.square().sum((1, 2), keepdim=True).clamp(min=1e-24)  # the root has no gradient at 0
+        return self.masks / (power.sqrt() + NORM_GUARD)
 
 
 def _shifted(maps: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:

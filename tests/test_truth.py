@@ -101,8 +101,8 @@ def test_the_cnn_predicts_most_of_what_can_be_predicted_of_nonlinear_cells(units
 def test_the_cnn_beats_the_linear_model_on_nonlinear_cells_alone(units):
     nonlinear = units[units.kind.isin(NONLINEAR)]
     assert nonlinear.linear.mean() < 0.5 * nonlinear.cnn.mean()
-    difference, error = mean_and_error((units.cnn - units.linear)[units.kind == "linear"])
-    assert abs(difference) < max(0.03, 3 * error)
+    difference, _ = mean_and_error((units.cnn - units.linear)[units.kind == "linear"])
+    assert abs(difference) < 0.01  # of a correlation of 0.21
 
 
 @pytest.mark.parametrize("control", ["wrong normalization", "shuffled behavior", "shuffled eye"])

@@ -11,7 +11,7 @@ from torch.nn.functional import elu
 
 from neurostatic.config import Meis, Network
 from neurostatic.models import CorePlusReadout, Ensemble, TrainedNetwork
-from neurostatic.stimuli import meis as recipe
+from neurostatic.stimuli import ascent as recipe
 from neurostatic.stimuli.meis import contrast_tuning, make_meis, start_images
 
 Y, X = np.mgrid[:36, :64].astype(float)
@@ -50,8 +50,7 @@ def climb_px(*args, **config):
 
 
 def low_passed(image, exponent=0.1):
-    transfer = recipe.precondition_transfer(36, 64, exponent)
-    return recipe.precondition_gradient(torch.tensor(image)[None], transfer)[0].numpy()
+    return recipe.precondition_gradient(torch.tensor(image)[None], exponent)[0].numpy()
 
 
 def correlation(a, b):

@@ -90,8 +90,17 @@ class Selection:
 
 @dataclasses.dataclass(frozen=True)
 class Meis:
-    """MEIParameter; the defaults are the published set 0, without a contrast constraint."""
+    """MEIParameter; the defaults are the published set 0, without a contrast constraint.
 
+    What the published optimizer does follows `optimizer`; of the projected one, contrast_px and what follows it.
+    """
+
+    units: str = key("selected", choices=("selected", "all"))
+    eye: tuple[str, ...] = key(("mean",))
+    behavior: tuple[str, ...] = key(("none",))
+    starts: int = key(1, low=1)
+    each_seed: bool = key(False)
+    optimizer: str = key("published", choices=("published", "projected"))
     iterations: int = key(1000, low=1)
     start_sigma_px: float = key(1.5, low=0.0)
     end_sigma_px: float = key(0.01, low=0.0)
@@ -99,9 +108,14 @@ class Meis:
     end_step: float = key(0.125, low=0.0)
     step_gain: float = key(0.1, low=0.0)
     precondition: float = key(0.1, low=0.0)
+    jitter_px: int = key(0, low=0)
     blur: bool = key(True)
+    clip: bool = key(True)
     norm_px: float = key(-1.0)
     train_norm_px: float = key(-1.0)
+    contrast_px: float = key(11.0, low=0.01)
+    max_evaluations: int = key(60, low=2)
+    tolerance: float = key(1e-4, low=0.0)
     tuning_points: int = key(1000, low=2)
     seed: int = key(0, low=0)
 

@@ -12,6 +12,7 @@ from neurostatic.models import (
     CorePlusReadout,
     Ensemble,
     TrainedNetwork,
+    all_responses,
     load_network,
     paired_responses,
     save_bad,
@@ -346,6 +347,22 @@ def test_an_ensemble_looks_where_the_mouse_looked_on_average():
         assert torch.equal(Ensemble([member], "a").respond(images), expected)
 
 
+def test_an_ensemble_is_asked_unit_state_and_seed_image_by_image():
+    """Every answer is that of the network itself; -1 asks all seeds."""
+    networks, _ = make_ensemble()
+    members = [TrainedNetwork(network, {"a": [7, 3, 11]}, {"a": NORMALIZATION}) for network in networks]
+    states = [(None, None), (torch.tensor([[0.5, -1.0]]), torch.tensor([[1.0, 0.2, 0.5]]))]
+    ensemble = Ensemble(members, "a", states)
+    questions = torch.tensor([[2, 0, -1], [0, 1, 1], [1, 1, -1], [1, 0, 2], [2, 1, 0]])
+    images = torch.randn(5, 9, 10, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        answers = ensemble.answer(images, questions)
+        for image, answer, (unit, state, seed) in zip(images, answers, questions.tolist(), strict=True):
+            own = [net(image[None, None], "a", *states[state])[0, unit] for net in networks]
+            close(answer, (sum(own) / 3 if seed == -1 else own[seed]).double(), 1e-6)
+    assert answers.unique().numel() == 5
+
+
 def test_an_ensemble_answers_gray_levels():
     _, ensemble = make_ensemble()
     images_px = np.random.default_rng(0).integers(0, 256, (7, 9, 10)).astype(np.uint8)
@@ -367,10 +384,13 @@ def test_units_of_several_scans_answer_images_of_their_own():
     normalization = {"a": NORMALIZATION, "b": {"image_mean": 90.0, "image_std": 40.0}}
     member = TrainedNetwork(network, {"a": [7, 9, 11], "b": [7, 8, 9]}, normalization)
     images_px = np.random.default_rng(0).integers(0, 256, (4, 9, 10)).astype(np.uint8)
-    respond = paired_responses([member], ["b", "a", "b"], [9, 11, 7])
-    alone = {scan: Ensemble([member], scan).respond_px(images_px) for scan in "ab"}
+    ensembles = {scan: Ensemble([member], scan) for scan in "ab"}
+    listed = ["b", "a", "b"], [9, 11, 7]
+    alone = {scan: ensemble.respond_px(images_px) for scan, ensemble in ensembles.items()}
     expected = [alone["a"][0, 2], alone["b"][1, 2], alone["b"][2, 0], alone["a"][3, 2]]
-    np.testing.assert_allclose(respond(images_px, [1, 0, 2, 1]), expected, atol=1e-6)
+    np.testing.assert_allclose(paired_responses(ensembles, *listed)(images_px, [1, 0, 2, 1]), expected, atol=1e-6)
+    expected = np.stack([alone["b"][:, 2], alone["a"][:, 2], alone["b"][:, 0]], 1)
+    np.testing.assert_allclose(all_responses(ensembles, *listed)(images_px), expected, atol=1e-6)
 
 
 def test_an_ensemble_of_networks_that_see_images_without_their_mean():

@@ -11,7 +11,8 @@ from pathlib import Path
 import yaml
 
 from neurostatic.config.networks import CNN_CORES, CORES, PUBLISHED_CORES, Network, named_networks
-from neurostatic.config.sections import REPLACED_WHOLE, Config, Loop, Preprocessing
+from neurostatic.config.sections import REPLACED_WHOLE, Config, Loop, Meis, Preprocessing
+from neurostatic.config.states import BEHAVIOR, EYE, parse_state
 from neurostatic.store import InputError, report_problems
 
 
@@ -121,6 +122,12 @@ def _convert(value, kind, where: str, problems: list[str], allowed: typing.Mappi
         if not values and not (allowed or {}).get("empty"):
             problems.append(f"{where}: is empty, at least one value is needed")
         return tuple(_convert(item, element, where, problems, allowed) for item in values)
+    if typing.get_origin(kind) is dict:
+        if not isinstance(value, dict) or not value:
+            problems.append(f"{where}: expected names and values, as in {{name: value}}, found {value!r}")
+            return {}
+        element = typing.get_args(kind)[1]
+        return {str(k): _convert(item, element, f"{where}.{k}", problems, allowed) for k, item in value.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if kind is float and isinstance(value, str):  # YAML reads 1e-6 as text
@@ -169,9 +176,32 @@ def _contradictions(built: dict) -> list[str]:
             problems.append(f"loops.{name}.dataset: '{loop.dataset}' is not in datasets")
         elif loop.source not in datasets[loop.dataset]:
             problems.append(f"loops.{name}.source: '{loop.source}' is not a scan of data set '{loop.dataset}'")
+    problems += _unknown_states(built["meis"]) if built["meis"] else []
+    if built["stimuli"]:
+        made = built["stimuli"].sets
+        for name, loop in loops.items():
+            problems += [
+                f"loops.{name}.targets.{scan}: {kind} is not among stimuli.sets ({', '.join(made)})"
+                for scan, kind in loop.targets.items()
+                if kind not in made
+            ]
+        if built["stimuli"].target not in made:
+            problems.append(f"stimuli.target: {built['stimuli'].target} is not among stimuli.sets ({', '.join(made)})")
     seeds = built["training"].seeds if built["training"] else ()
     problems += [f"training.seeds: {seed} is there twice" for seed in dict.fromkeys(seeds) if seeds.count(seed) > 1]
     return problems + _unfit_networks(list(built["networks"].values()), built["preprocessing"])
+
+
+def _unknown_states(meis: Meis) -> list[str]:
+    problems = []
+    for name, states, channels in (("eye", meis.eye, EYE), ("behavior", meis.behavior, BEHAVIOR)):
+        problems += [f"meis.{name}: {s!r} is there twice" for s in dict.fromkeys(states) if states.count(s) > 1]
+        for state in states:
+            try:
+                parse_state(state, channels)
+            except ValueError as error:
+                problems.append(f"meis.{name}: {error}")
+    return problems
 
 
 def _unfit_networks(networks: list[Network], images: Preprocessing | None) -> list[str]:

@@ -7,6 +7,12 @@ from neurostatic.config.networks import Network
 
 SIMULATE = "simulate"  # the source of a scan that the virtual mouse records
 REPLACED_WHOLE = ("scans", "datasets", "loops")  # an overlay's lists of names replace the default's
+# Kind of stimulus set -> the class of the images made for a cell, and the class they are compared with.
+STIMULUS_SETS = {
+    "mei_vs_rf": ("multi_cnn_mei", "multi_lin_rf"),
+    "mei_vs_gabor": ("multi_cnn_mei", "gabor"),
+    "mei_vs_natural": ("masked_mei", "masked_imagenet"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,17 +131,50 @@ class Masks:
     """TightMaskParameter."""
 
     deviation_factor: float = key(1.0, low=0.0)
-    blur_sigma_px: float = key(1.0, low=0.0)
+    blur_sigma_px: float = key(2.0, low=0.0)
     target_ratio: float = key(0.9, low=0.0, high=1.0)
 
 
 @dataclasses.dataclass(frozen=True)
-class Stimuli:
-    """ProcessedImageConfig, ImageShifts and the size of a stimulus set."""
+class Gabors:
+    """BestGabor: every combination is a candidate, by default the published 72,800 (GaborRange); or OptimalGabor."""
 
+    search: str = key("grid", choices=("grid", "optimal"))
+    phases_deg: tuple[float, ...] = key((0.0, 90.0, 180.0, 270.0))
+    wavelengths_px: tuple[float, ...] = key((4.0, 7.0, 10.0, 15.0, 20.0), low=2.0)
+    orientations_deg: tuple[float, ...] = key((0.0, 22.5, 45.0, 67.5, 90.0, 112.5, 135.0, 157.5))
+    sigmas_px: tuple[float, ...] = key((2.0, 3.0, 5.0, 7.0, 9.0), low=0.5)
+    dys: tuple[float, ...] = key((-0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3), low=-0.99, high=0.99)
+    dxs: tuple[float, ...] = key(
+        (-0.3, -0.25, -0.2, -0.15, -0.1, -0.05, 0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3), low=-0.99, high=0.99
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Natural:
+    """Where the best natural image of a unit is looked for, and how (Best...ImageNet)."""
+
+    images: str = key("scan")
+    kinds: tuple[str, ...] = key(("unmasked", "gaussian", "tight"), choices=("unmasked", "gaussian", "tight"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """ClosestCalibration and get_interp; the published choice has no limit, and two cubic splines."""
+
+    max_gap_hours: float = key(float("inf"), low=0.0)
+    interpolation: str = key("pchip", choices=("pchip", "cubic"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Stimuli:
+    """ProcessedImageConfig, ImageShifts, TargetStaticGroupId and the size of a stimulus set."""
+
+    sets: tuple[str, ...] = key(tuple(STIMULUS_SETS), choices=tuple(STIMULUS_SETS))
+    target: str = key("mei_vs_rf", choices=tuple(STIMULUS_SETS))
     mean_cd_m2: float = key(10.0, low=0.0)
     contrast_cd_m2: float = key(2.0, low=0.0)
-    zoom: int = key(4, low=1)
+    zoom: float = key(4.0, low=1.0)
     shifts_px: tuple[int, ...] = key((-1, 0, 1))
     max_units: int = key(150, low=1)
 
@@ -157,11 +196,11 @@ class Statistics:
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
-    """One closed loop: the scan the MEIs were made from, and the later scans in which they were shown."""
+    """One closed loop: the scan the MEIs were made from, and the later scans with the stimulus set shown in each."""
 
     dataset: str
     source: str
-    targets: tuple[str, ...]
+    targets: dict[str, str] = key(choices=tuple(STIMULUS_SETS))  # noqa: RUF009
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,6 +218,9 @@ class Config:
     selection: Selection
     meis: Meis
     masks: Masks
+    calibration: Calibration
+    gabors: Gabors
+    natural: Natural
     stimuli: Stimuli
     matching: Matching
     statistics: Statistics

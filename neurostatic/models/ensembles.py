@@ -6,20 +6,23 @@ import torch
 from neurostatic.models.files import TrainedNetwork
 from neurostatic.store import InputError
 
+State = tuple[torch.Tensor | None, torch.Tensor | None]  # normalized eye (1, 2) and behavior (1, 3)
+WHOLE = -1  # the seed of a question to all seeds: their mean
+
 
 class Ensemble:
     """The seeds of one network: its response is the mean over seeds of the final outputs.
 
-    Behavior is None (gain one) and the eye is at its training mean, so that the shifter runs.
-
     Args:
         members: trained networks of one config on the same units.
         scan: the scan whose units answer.
+        states: of the mouse, in which it is asked; without them the published one: the eye at its training mean, so
+            that the shifter runs, and no behavior (gain one).
 
     Raises InputError for networks of color images or of luminance: images are made in gray levels.
     """
 
-    def __init__(self, members: list[TrainedNetwork], scan: str):
+    def __init__(self, members: list[TrainedNetwork], scan: str, states: list[State] | None = None):
         image_units = members[0].normalization[scan].get("image_units", "px")
         channels = members[0].network.image_shape[0]
         if image_units != "px" or channels != 1:
@@ -34,15 +37,39 @@ class Ensemble:
         self.image_std_px = members[0].normalization[scan]["image_std"]
         self.per_image = members[0].normalization[scan].get("per_image", False)
         self.device = next(self.networks[0].parameters()).device
-        self.mean_eye = torch.tensor([members[0].normalization[scan].get("mean_eye", (0.0, 0.0))], device=self.device)
+        if states is None:
+            states = [(torch.tensor([members[0].normalization[scan].get("mean_eye", (0.0, 0.0))]), None)]
+        self.states = [[None if part is None else part.to(self.device) for part in state] for state in states]
 
     def respond(self, images: torch.Tensor, units: torch.Tensor | None = None) -> torch.Tensor:
-        """Normalized images (image, y, x) -> responses (image, unit); or (image,), image i by unit units[i]."""
-        if self.per_image:  # these networks were shown every image without its mean
-            images = images - images.mean((-2, -1), keepdim=True)
-        return torch.stack([net(images[:, None], self.scan, self.mean_eye, None, units) for net in self.networks]).mean(
-            0
-        )
+        """Normalized images (image, y, x) -> responses (image, unit); or (image,), image i by unit units[i].
+
+        The mean over seeds, in the first state.
+        """
+        images = self._as_seen(images)
+        return torch.stack([net(images, self.scan, *self.states[0], units) for net in self.networks]).mean(0)
+
+    def answer(self, images: torch.Tensor, questions: torch.Tensor) -> torch.Tensor:
+        """Normalized images (image, y, x) -> (image,) responses, each to a question of its own.
+
+        Args:
+            questions: (image, 3) index of the unit, of the state, and of the seed (-1: the mean over all).
+        """
+        images = self._as_seen(images)
+        units, states, seeds = questions.unbind(1)
+        weights = torch.where(seeds == WHOLE, 1 / len(self.networks), 1.0)
+        responses = images.new_zeros(len(images))
+        for state in states.unique().tolist():
+            for seed, network in enumerate(self.networks):
+                (asked,) = torch.where((states == state) & ((seeds == seed) | (seeds == WHOLE)))
+                if len(asked):
+                    response = network(images[asked], self.scan, *self.states[state], units[asked])
+                    responses = responses.index_add(0, asked, response * weights[asked])
+        return responses
+
+    def _as_seen(self, images: torch.Tensor) -> torch.Tensor:
+        """(image, 1, y, x); some networks were shown every image without its mean."""
+        return (images - images.mean((-2, -1), keepdim=True) if self.per_image else images)[:, None]
 
     def respond_px(self, images_px, units=None, batch_size: int = 256):
         """Gray levels (image, y, x), numpy -> responses, numpy; in batches, without gradient."""
@@ -62,28 +89,44 @@ class Ensemble:
         return torch.tensor([position[unit_id] for unit_id in unit_ids], device=self.device)
 
 
-def paired_responses(members: list[TrainedNetwork], scans: list[str], unit_ids: list[int]):
+def paired_responses(ensembles: dict[str, Ensemble], scans: list[str], unit_ids: list[int]):
     """How each unit of a list, of one scan or several, responds to images of its own.
 
     Args:
-        members: trained networks of one config.
+        ensembles: scan -> its models.
         scans, unit_ids: (unit,) the list.
 
     Returns:
         A function of images_px (image, y, x) and positions (image,) in the list -> responses (image,), image i by the
         unit at positions[i].
     """
-    ensembles = {scan: Ensemble(members, scan) for scan in dict.fromkeys(scans)}
     index = np.array([ensembles[scan].index_of([unit]).item() for scan, unit in zip(scans, unit_ids, strict=True)])
     scans = np.array(scans, dtype=str)
 
     def respond(images_px: np.ndarray, positions: np.ndarray) -> np.ndarray:
         images_px, positions = np.asarray(images_px), np.asarray(positions)
         responses = np.empty(len(images_px))
-        for scan, ensemble in ensembles.items():
+        for scan in dict.fromkeys(scans[positions].tolist()):
             of_scan = scans[positions] == scan
-            if of_scan.any():
-                responses[of_scan] = ensemble.respond_px(images_px[of_scan], index[positions[of_scan]])
+            responses[of_scan] = ensembles[scan].respond_px(images_px[of_scan], index[positions[of_scan]])
+        return responses
+
+    return respond
+
+
+def all_responses(ensembles: dict[str, Ensemble], scans: list[str], unit_ids: list[int]):
+    """How every unit of a list, of one scan or several, responds to the same images.
+
+    Returns:
+        A function of images_px (image, y, x) -> responses (image, unit), the units in the order of the list.
+    """
+    places = {scan: [i for i, name in enumerate(scans) if name == scan] for scan in dict.fromkeys(scans)}
+    index = {scan: ensembles[scan].index_of([unit_ids[i] for i in of]).cpu().numpy() for scan, of in places.items()}
+
+    def respond(images_px: np.ndarray) -> np.ndarray:
+        responses = np.empty((len(images_px), len(scans)))
+        for scan, of_scan in places.items():
+            responses[:, of_scan] = ensembles[scan].respond_px(images_px)[:, index[scan]]
         return responses
 
     return respond

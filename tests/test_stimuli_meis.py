@@ -12,11 +12,14 @@ from torch.nn.functional import elu
 from neurostatic.config import Meis, Network
 from neurostatic.models import CorePlusReadout, Ensemble, TrainedNetwork
 from neurostatic.stimuli import ascent as recipe
-from neurostatic.stimuli.meis import contrast_tuning, make_meis, start_images
+from neurostatic.stimuli.batches import images_that_fit, in_batches
+from neurostatic.stimuli.meis import Scale, jitter_offsets, make_meis, optimize, score_meis, start_images
+from neurostatic.stimuli.tuning import contrast_tuning
 
 Y, X = np.mgrid[:36, :64].astype(float)
 MEAN_PX, STD_PX = 112.0, 60.0
-BOUNDS = (-MEAN_PX / STD_PX, (255 - MEAN_PX) / STD_PX)
+SCALE = Scale(MEAN_PX, STD_PX)
+BOUNDS = SCALE.bounds
 UNBOUNDED = (-np.inf, np.inf)
 SILENT = len  # a report that says nothing
 START_PX = 128 + 8 * np.sin(1.7 * Y + 0.9 * X)
@@ -84,8 +87,9 @@ def toy(gain=(1.0, 1.0, 1.0)):
 
 @cache
 def toy_meis(units=(0, 1, 2), respond=None, **config):
-    start = TOY_START_PX[list(units)]
-    return make_meis(respond or toy(), torch.tensor(units), start, MEAN_PX, STD_PX, Meis(**config), report=SILENT)
+    start, questions, config = TOY_START_PX[list(units)], torch.tensor(units), Meis(**config)
+    found = optimize(respond or toy(), questions, start, SCALE, config, report=SILENT)
+    return score_meis(respond or toy(), questions, found, SCALE, config)
 
 
 def test_precondition_gradient():
@@ -218,7 +222,7 @@ def test_contrast_tuning():
     def drive(images_px):
         return 0.05 * np.einsum("iyx,yx->i", (images_px - MEAN_PX) / STD_PX, FILTER)
 
-    tuned = contrast_tuning(IMAGE, lambda px: elu(torch.tensor(drive(px) - 0.2)).numpy() + 1, Meis())
+    tuned = contrast_tuning(IMAGE, lambda px: elu(torch.tensor(drive(px) - 0.2)).numpy() + 1)
     assert len(tuned["contrast"]) == len(tuned["response"]) == 1000
     assert_allclose(tuned["contrast"][[0, -1]], (0.01, 14.292502), atol=1e-6)
     assert_allclose(tuned["response"][[0, -1]], (0.823282, 3.578705), atol=1e-6)
@@ -230,32 +234,32 @@ def test_contrast_tuning():
         positive = drive(images_px).clip(0)
         return positive * np.exp(-positive / 2)
 
-    tuned = contrast_tuning(IMAGE, saturating, Meis())
+    tuned = contrast_tuning(IMAGE, saturating)
     found = tuned["max_contrast"], tuned["max_activation"], tuned["sat_contrast"]
     assert_allclose(found, (10.275101, 0.735759, 14.292502), atol=1e-6)
     assert tuned["monotonic"] is False and tuned["response"].argmax() == 718
 
-    tuned = contrast_tuning(240 - IMAGE, saturating, Meis())  # black is reached before white
+    tuned = contrast_tuning(240 - IMAGE, saturating)  # black is reached before white
     assert_allclose(tuned["sat_contrast"], IMAGE.std() * (240 - IMAGE.mean()) / (IMAGE.max() - IMAGE.mean()))
 
 
-def small_ensemble():
-    """One small CNN with random kernels, features and points, of four units."""
-    config = Network(hidden_channels=4, input_kern=5, hidden_kern=3, layers=2, scale_n=1, modulator="none")
+def small_network(seed=1, modulator="none"):
+    """A small CNN with random kernels, features and points, of four units."""
+    config = Network(hidden_channels=4, input_kern=5, hidden_kern=3, layers=2, scale_n=1, modulator=modulator)
     network = CorePlusReadout(config, {"a": 4}).eval().requires_grad_(False)
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seed)
     network.initialize({"a": torch.rand(4, generator=generator)}, generator)
     network.readout["a"].features.add_(0.3 * torch.randn(network.readout["a"].features.shape, generator=generator))
     network.readout["a"].grid.uniform_(-0.6, 0.6, generator=generator)
     normalization = {"a": {"image_mean": MEAN_PX, "image_std": STD_PX}}
-    return Ensemble([TrainedNetwork(network, {"a": UNIT_IDS}, normalization)], "a")
+    return TrainedNetwork(network, {"a": UNIT_IDS}, normalization)
 
 
-def network_meis(unit_ids, **config):
-    ensemble = small_ensemble()
-    start = start_images(["a"] * len(unit_ids), unit_ids, 16, 24, 0)
-    config = Meis(tuning_points=10, **config)
-    return make_meis(ensemble.respond, ensemble.index_of(unit_ids), start, MEAN_PX, STD_PX, config, report=SILENT)
+def network_meis(unit_ids, ensemble=None, seeds=(), free_bytes=np.inf, **config):
+    ensemble = ensemble or Ensemble([small_network()], "a")
+    units = ensemble.index_of(unit_ids).numpy()
+    return make_meis(ensemble.answer, units, "a", unit_ids, SCALE, (16, 24), Meis(tuning_points=10, **config),
+                     seeds, free_bytes=free_bytes, report=SILENT)  # fmt: skip
 
 
 def test_a_networks_units_do_not_feel_their_batch():
@@ -271,14 +275,117 @@ def test_a_networks_units_do_not_feel_their_batch():
     assert network_meis(UNIT_IDS, iterations=60).identical(network_meis(UNIT_IDS, iterations=60))
 
 
+STATES = [  # two eyes and two behaviors, behaviors running fastest
+    (torch.tensor([[dx, dy]]), behavior)
+    for dx, dy in ((0.0, 0.0), (1.0, -2.0))
+    for behavior in (None, torch.tensor([[1.5, 0.2, 0.7]]))
+]
+
+
+def test_every_seed_state_and_start_is_as_if_made_alone():
+    """models x eyes x behaviors x units x starts in one batch; each equals the ascent of that question alone."""
+    members = [small_network(seed, "MLP") for seed in (1, 2)]
+    options = {"iterations": 60, "eye": ("mean", "none"), "behavior": ("none", "mean"), "starts": 2}
+    meis = network_meis([5, 9], Ensemble(members, "a", STATES), ("7", "8"), each_seed=True, **options)
+    assert meis.variant_mei.dims == ("model", "eye", "behavior", "unit", "start", "y", "x")
+    assert meis.variant_mei.shape == (3, 2, 2, 2, 2, 16, 24)
+    assert meis.model.values.tolist() == ["ensemble", "7", "8"] and meis.eye.values.tolist() == ["mean", "none"]
+    starts = start_images(["a"] * 2, [5, 9], 16, 24, 0, 2)
+    for model, own in (("ensemble", members), ("7", members[:1]), ("8", members[1:])):
+        for place, state in enumerate(STATES):
+            ensemble = Ensemble(own, "a", [state])
+            config = Meis(iterations=60, tuning_points=10)
+            alone = optimize(ensemble.respond, ensemble.index_of([9]), starts[1, 1:], SCALE, config, report=SILENT)
+            eye, behavior = divmod(place, 2)
+            found = meis.variant_mei.sel(model=model).values[eye, behavior, 1, 1]
+            assert_allclose(found, alone.images_px[0], atol=1e-3)
+            activation = meis.variant_activation.sel(model=model).values[eye, behavior, 1, 1]
+            assert activation == pytest.approx(alone.activation[0], rel=1e-5)
+    different = meis.variant_mei.values.reshape(24, -1)
+    assert len({image.tobytes() for image in different}) == 24
+
+    first = meis.variant_activation.values[0, 0, 0]  # (unit, start)
+    assert meis.best_start.values.tolist() == first.argmax(1).tolist()
+    assert_allclose(meis.mei.values, meis.variant_mei.values[0, 0, 0, [0, 1], meis.best_start.values], atol=1e-4)
+    seeds = meis.variant_mei.values[1:, 0, 0]
+    best = meis.variant_activation.values[1:, 0, 0].argmax(-1)
+    for unit in range(2):
+        a, b = (seeds[seed, unit, best[seed, unit]] for seed in range(2))
+        assert meis.seed_disagreement.values[unit] == pytest.approx(1 - correlation(a, b), abs=1e-4)
+    assert (meis.seed_disagreement > 0.05).all()
+    same = network_meis([5], Ensemble([members[0]] * 3, "a"), "123", each_seed=True, iterations=20)
+    assert_allclose(same.seed_disagreement, 0, atol=1e-6)
+    assert "variant_mei" not in network_meis([5], iterations=5)
+
+
+def test_jitter_rolls_steps_and_rolls_back():
+    """C37: with jitter ox = 4, oy = -1 the update peaks at (18, 26), where F peaks at (17, 30)."""
+    start = torch.tensor((START_PX - MEAN_PX) / STD_PX, dtype=torch.float32)[None]
+    config = Meis(iterations=1, precondition=0.0, blur=False, jitter_px=4)
+    arguments = (torch.zeros(1, dtype=int), start, UNBOUNDED, STD_PX, config)
+    images, _ = recipe.ascend(linear(FILTER), *arguments, np.array([[[4, -1]]]), report=SILENT)
+    update = (images - start)[0].numpy()
+    assert np.unravel_index(FILTER.argmax(), FILTER.shape) == (17, 30)
+    assert np.unravel_index(update.argmax(), update.shape) == (18, 26)
+    assert_allclose(
+        np.roll(update, (-1, 4), (0, 1)), climb(linear(FILTER), **vars(config)) - start[0].numpy(), atol=1e-6
+    )
+
+
+def test_jitter_belongs_to_its_unit():
+    together = network_meis(UNIT_IDS, iterations=60, jitter_px=3)
+    alone = network_meis([8], iterations=60, jitter_px=3)
+    assert_allclose(alone.mei[0], together.mei[2], atol=1e-4)
+    assert np.abs(alone.mei[0] - network_meis([8], iterations=60).mei[0]).max() > 1
+    offsets = jitter_offsets([[0, 1], [0, 2], [0, 1]], Meis(iterations=400, jitter_px=3))
+    assert offsets.shape == (400, 3, 2) and set(np.unique(offsets)) == set(range(-3, 4))
+    assert_array_equal(offsets[:, 0], offsets[:, 2])
+    assert (offsets[:, 0] != offsets[:, 1]).any()
+
+
+def test_without_clip_images_leave_the_gray_levels():
+    free = climb_px(linear(FILTER), clip=False, blur=False, precondition=0.0)
+    assert free.max() > 1000
+    assert climb_px(linear(FILTER), blur=False, precondition=0.0).max() == pytest.approx(255, abs=1e-3)
+
+
+def test_a_batch_is_cut_to_memory():
+    """Fewer images at a time give the same images; what one image keeps is measured."""
+    ensemble = Ensemble([small_network()], "a")
+    questions = torch.tensor([[unit, 0, -1] for unit in range(4)])
+    images = torch.zeros(4, 16, 24)
+    fitting = [images_that_fit(ensemble.answer, questions, images, n_bytes) for n_bytes in (0, 1e7, 2e7, 4e7)]
+    assert fitting[0] == 1 and 2 * fitting[1] - 3 <= fitting[2] <= 2 * fitting[1] + 3 < fitting[3]
+    larger = images_that_fit(ensemble.answer, questions, torch.zeros(4, 32, 48), 4e7)
+    assert 3 < fitting[3] / larger < 6  # four times the pixels
+    cut = network_meis(UNIT_IDS, free_bytes=1.0, iterations=60)
+    assert_allclose(cut.mei, network_meis(UNIT_IDS, iterations=60).mei, atol=1e-4)
+
+
+def test_less_at_a_time_when_a_gpu_has_no_memory_left():
+    done, said = [], []
+
+    def work(part):
+        if part.stop - part.start > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        done.append((part.start, part.stop))
+        return part.start
+
+    assert in_batches(work, 10, 8, said.append) == [0, 2, 4, 6, 8]
+    assert done == [(0, 2), (2, 4), (4, 6), (6, 8), (8, 10)]
+    assert "out of memory: going on with 4 images at a time" in said
+    with pytest.raises(torch.OutOfMemoryError):
+        in_batches(lambda part: work(slice(0, 9)), 4, 4, said.append)
+
+
 def test_start_images_belong_to_their_units():
     """Not to the batch, its order or the global random numbers; scan, unit and seed all count."""
-    images = start_images(["a", "b", "a"], [1, 1, 2], 36, 64, seed=0)
+    images = start_images(["a", "b", "a"], [1, 1, 2], 36, 64, seed=0)[:, 0]
     noise = np.random.default_rng([0, 3904355907, 1]).normal(128, 8, (36, 64))  # CRC-32 of "a": equal in every session
     assert_array_equal(images[0], noise.clip(0, 255))
     np.random.seed(0)
-    assert_array_equal(start_images(["a", "b"], [2, 1], 36, 64, seed=0), images[[2, 1]])
-    others = np.concatenate([images, start_images(["a"], [1], 36, 64, seed=1)])
+    assert_array_equal(start_images(["a", "b"], [2, 1], 36, 64, seed=0)[:, 0], images[[2, 1]])
+    others = np.concatenate([images, start_images(["a"], [1], 36, 64, seed=1)[:, 0]])
     assert len({image.tobytes() for image in others}) == 4
 
 
@@ -290,7 +397,21 @@ def test_a_unit_that_fails_says_why_and_leaves_the_others_alone(config):
     assert "not finite" in meis.failed.values[2]
     assert "gradient" in meis.failed.values[1]
     assert meis.failed.values[0] == ""
-    for name in set(meis.data_vars) - {"failed", "history"}:
+    for name in set(meis.data_vars) - {"failed", "history", "evaluations", "converged"}:
         assert np.isnan(meis[name][1:]).all(), name
         assert np.isfinite(meis[name][0]).all(), name
     assert_allclose(meis.mei[0], toy_meis((0,), **config).mei[0], atol=1e-4)
+
+
+def test_the_projected_optimizer_makes_meis_too():
+    """In at most 60 evaluations, at the contrast, from the best of the starts; one alone as in the batch."""
+    options = {"optimizer": "projected", "starts": 2, "contrast_px": 9.0}
+    meis = network_meis(UNIT_IDS, **options)
+    assert (meis.evaluations <= 60).all() and (meis.evaluations > 5).all()
+    assert (meis.contrast_px <= 9.001).all() and (meis.contrast_px > 8.9).all()
+    assert (meis.failed == "").all()
+    assert_allclose(meis.activation, meis.variant_activation.values[0, 0, 0].max(1))
+    assert_allclose(network_meis([5], **options).mei[0], meis.mei[UNIT_IDS.index(5)], atol=1e-3)
+    silent = toy_meis(respond=toy((1.0, 0.0, np.nan)), optimizer="projected", tuning_points=20)
+    assert silent.failed.values[0] == "" and "gradient" in silent.failed.values[1]
+    assert "not finite" in silent.failed.values[2]

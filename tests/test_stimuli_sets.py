@@ -9,16 +9,18 @@ import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-import neurostatic.stimuli.sets as sets
+from neurostatic.config import STIMULUS_SETS, Stimuli
 from neurostatic.data.calibration import MonitorCalibration
-from neurostatic.stimuli.contrast import area_downscale, luminance_chain
+from neurostatic.data.frames import area_resize
+from neurostatic.stimuli import files
+from neurostatic.stimuli.files import read_set, write_set
+from neurostatic.stimuli.luminance import luminance_chain, match_luminance, upscale, upscale_mask
 from neurostatic.stimuli.sets import (
-    STIMULUS_SETS,
+    mei_vs_gabor_set,
+    mei_vs_natural_set,
     mei_vs_rf_set,
     quality_table,
-    read_set,
     within_tolerance,
-    write_set,
 )
 from neurostatic.store import InputError, read_table
 
@@ -49,12 +51,12 @@ def stimuli():
     def respond(images, rows):
         return images.mean(axis=(1, 2)) + rows
 
-    return mei_vs_rf_set(UNITS, CNN, LINEAR, MONITOR, respond)
+    return mei_vs_rf_set(UNITS, CNN, LINEAR, MONITOR, respond=respond)
 
 
 def test_pairs_share_an_id_in_order_of_rank_and_shift(stimuli):
     manifest = stimuli.manifest
-    assert list(manifest.columns) == list(sets.MANIFEST_COLUMNS)
+    assert list(manifest.columns) == list(files.MANIFEST_COLUMNS)
     assert len(manifest) == len(stimuli.images) == len(stimuli.qc) == 2 * 2 * 9
     cnn, linear = (manifest[manifest["image_class"] == c] for c in ("multi_cnn_mei", "multi_lin_rf"))
     same = ["image_id", "owner_scan", "owner_unit_id", "x_shift", "y_shift"]
@@ -81,9 +83,9 @@ def test_images_are_matched_then_shifted(stimuli):
 
 def test_prediction_is_of_the_rounded_image_by_its_owner(stimuli):
     rows = stimuli.manifest["owner_unit_id"].map({11: 0, 13: 2})
-    expected = area_downscale(stimuli.images, 4).mean(axis=(1, 2)) + rows
+    expected = area_resize(stimuli.images, 36, 64, rounded=False).mean(axis=(1, 2)) + rows
     assert_allclose(stimuli.manifest["predicted_response"], expected)
-    without = mei_vs_rf_set(UNITS, CNN, LINEAR, MONITOR, shifts_px=(0,))
+    without = mei_vs_rf_set(UNITS, CNN, LINEAR, MONITOR, Stimuli(shifts_px=(0,)))
     assert without.manifest["predicted_response"].isna().all() and len(without.images) == 4
 
 
@@ -114,14 +116,14 @@ def test_images_that_miss_the_target_are_all_named():
     flat_cnn, flat_linear = CNN.copy(), LINEAR.copy()
     flat_cnn[2], flat_linear[0] = 7.0, 120.0
     with pytest.raises(InputError) as error:
-        mei_vs_rf_set(UNITS, flat_cnn, flat_linear, MONITOR, shifts_px=(0, 1))
+        mei_vs_rf_set(UNITS, flat_cnn, flat_linear, MONITOR, Stimuli(shifts_px=(0, 1)))
     message = str(error.value)
     assert "2 problems" in message
     assert "multi_cnn_mei 0, 1, 2, 3 (scan 5-1-2, unit 13): mean" in message
     assert "multi_lin_rf 4, 5, 6, 7 (scan 5-1-2, unit 11): mean" in message
     assert "contrast 0.000 cd/m2 (target 2 +- 5%)" in message
     with pytest.raises(InputError, match=r"(?s)4 problems.*target 20 \+- 5%"):
-        mei_vs_rf_set(UNITS, CNN, LINEAR, MONITOR, contrast_cd_m2=20, shifts_px=(0,))
+        mei_vs_rf_set(UNITS, CNN, LINEAR, MONITOR, Stimuli(contrast_cd_m2=20.0, shifts_px=(0,)))
 
 
 def test_all_faults_of_the_input_are_named():
@@ -129,7 +131,7 @@ def test_all_faults_of_the_input_are_named():
     broken = LINEAR.copy()
     broken[3, 0, 0] = np.nan
     with pytest.raises(InputError) as error:
-        mei_vs_rf_set(units, CNN, broken, MONITOR, shifts_px=(-1, 1))
+        mei_vs_rf_set(units, CNN, broken, MONITOR, Stimuli(shifts_px=(-1, 1)))
     message = str(error.value)
     assert "4 problems" in message
     for said in (
@@ -145,8 +147,8 @@ def test_all_faults_of_the_input_are_named():
     ("units", "linear", "said"),
     [
         (UNITS.drop(columns="hu_rank"), LINEAR, "column 'hu_rank' of units is missing"),
-        (UNITS, LINEAR[:3], "one size"),
-        (UNITS, LINEAR[:, :20], "one size"),
+        (UNITS, LINEAR[:3], r"both classes need \(4 units, y, x\) images"),
+        (UNITS, LINEAR[:, :20], "in the size of the MEIs"),
         (UNITS.assign(hu_rank=np.nan), LINEAR, "no unit has a hu_rank below 150"),
         (UNITS.assign(hu_rank="first"), LINEAR, "hu_rank must be a number or empty"),
         (UNITS.assign(unit_id=["a", "b", "c", "d"]), LINEAR, "unit_id must be a whole number"),
@@ -160,7 +162,7 @@ def test_bad_input_is_refused(units, linear, said):
 def test_labelled_meis_off_by_one_are_refused():
     labels = {"unit_id": ("unit", UNITS["unit_id"]), "scan": ("unit", UNITS["scan"])}
     linear = xr.DataArray(LINEAR, dims=("unit", "y", "x"), coords=labels)
-    assert len(mei_vs_rf_set(UNITS, CNN, linear, MONITOR, shifts_px=(0,)).images) == 4
+    assert len(mei_vs_rf_set(UNITS, CNN, linear, MONITOR, Stimuli(shifts_px=(0,))).images) == 4
     with pytest.raises(InputError, match="multi_lin_rf: coordinate 'unit_id' is not in the order"):
         mei_vs_rf_set(UNITS, CNN, linear.roll(unit=1, roll_coords=True), MONITOR)
 
@@ -181,7 +183,7 @@ def test_written_set_reads_back(stimuli, tmp_path):
     manifest, images = read_set(folder)
     assert_array_equal(images, stimuli.images)
     pd.testing.assert_frame_equal(manifest, stimuli.manifest, check_dtype=False)
-    assert files_under(folder) == set(manifest["file"]) | set(sets.TABLES)
+    assert files_under(folder) == set(manifest["file"]) | set(files.TABLES)
     assert read_png(folder / "multi_lin_rf" / "17.png").shape == (144, 256)
     assert read_table(folder / "qc.csv")["ok"].all()
     assert os.listdir(folder.parent) == ["mei_vs_rf"]
@@ -190,9 +192,9 @@ def test_written_set_reads_back(stimuli, tmp_path):
 def test_files_of_an_earlier_run_go(stimuli, tmp_path):
     folder = tmp_path / "mei_vs_rf"
     write_set(stimuli, folder, {})
-    small = mei_vs_rf_set(UNITS, CNN, LINEAR, MONITOR, shifts_px=(0,))
+    small = mei_vs_rf_set(UNITS, CNN, LINEAR, MONITOR, Stimuli(shifts_px=(0,)))
     write_set(small, folder, {})
-    assert files_under(folder) == set(small.manifest["file"]) | set(sets.TABLES)
+    assert files_under(folder) == set(small.manifest["file"]) | set(files.TABLES)
     (folder / "manifest.csv").unlink()  # as a workflow does before it runs a rule again
     write_set(small, folder, {})
     assert len(read_set(folder)[1]) == 4
@@ -251,5 +253,64 @@ def test_reading_names_every_damaged_image(stimuli, tmp_path):
         read_set(tmp_path / "nowhere")
 
 
-def test_kinds_are_listed():
-    assert STIMULUS_SETS["mei_vs_rf"] is mei_vs_rf_set
+def drawn_gabor(phase, cx):
+    return np.exp(-((X - cx) ** 2 + (Y - 17) ** 2) / 50) * np.cos((X - cx) * 0.7 + phase)
+
+
+GABORS = np.stack([drawn_gabor(i, 22 + 5 * i) for i in range(4)])
+MASKS = np.stack([np.exp(-((X - 20 - 5 * i) ** 2 + (Y - 17) ** 2) / 60) for i in range(4)])
+NATURAL = np.random.default_rng(0).integers(20, 236, (4, 144, 256)).astype(float)
+
+
+def test_meis_against_gabors():
+    """Gabors are in luminance already: only their mean and contrast are set. No shifts."""
+    gabor_set = mei_vs_gabor_set(UNITS, CNN, GABORS, MONITOR)
+    assert gabor_set.manifest.image_class.tolist() == ["multi_cnn_mei"] * 2 + ["gabor"] * 2
+    assert gabor_set.manifest.image_id.tolist() == [0, 1, 0, 1]
+    assert gabor_set.manifest.owner_unit_id.tolist() == [13, 11] * 2
+    assert_array_equal(gabor_set.images[0], luminance_chain(CNN[2], MONITOR).image)
+    assert_array_equal(gabor_set.images[2], match_luminance(upscale(GABORS[2], 4), MONITOR).image)
+    assert gabor_set.qc["ok"].all()
+
+
+def test_masked_meis_against_natural_images_behind_the_same_mask():
+    natural = mei_vs_natural_set(UNITS, CNN, NATURAL, MASKS, MONITOR)
+    assert natural.manifest.image_class.tolist() == ["masked_mei"] * 2 + ["masked_imagenet"] * 2
+    assert_array_equal(natural.images[1], luminance_chain(CNN[0], MONITOR, mask=MASKS[0]).image)
+    expected = match_luminance(MONITOR.luminance(NATURAL[0]), MONITOR, mask=upscale_mask(MASKS[0], 4)).image
+    assert_array_equal(natural.images[3], expected)
+    assert natural.qc["ok"].all()
+    background = natural.images[:, :4, -4:]  # outside the mask there is only the mean
+    assert np.ptp(background.reshape(4, -1), axis=1).max() <= 1
+    with pytest.raises(InputError, match=r"masked_imagenet: images of 36 x 64 px, 144 x 256 px are needed"):
+        mei_vs_natural_set(UNITS, CNN, NATURAL[:, :36, :64], MASKS, MONITOR)
+    with pytest.raises(InputError, match="mask of scan 5-1-2, unit 13 is not finite"):
+        mei_vs_natural_set(UNITS, CNN, NATURAL, np.where(np.arange(4)[:, None, None] == 2, np.nan, MASKS), MONITOR)
+
+
+def test_a_set_is_made_in_any_size():
+    large = mei_vs_gabor_set(UNITS, CNN, GABORS, MONITOR, Stimuli(zoom=7.5), respond=lambda images, rows: rows)
+    assert large.images.shape == (4, 270, 480) and large.qc["ok"].all()
+    assert large.manifest.predicted_response.tolist() == [2, 0, 2, 0]
+
+
+def test_a_set_has_at_most_so_many_units():
+    units = UNITS.assign(hu_rank=[0, 1, 2, 3])
+    chosen = mei_vs_gabor_set(units, CNN, GABORS, MONITOR, Stimuli(max_units=2)).manifest.owner_unit_id
+    assert chosen.tolist() == [11, 12, 11, 12]
+
+
+def test_a_set_made_again_is_the_same(tmp_path):
+    for name in ("first", "second"):
+        write_set(mei_vs_gabor_set(UNITS, CNN, GABORS, MONITOR), tmp_path / name, {})
+    write_set(mei_vs_gabor_set(UNITS, CNN, GABORS, MONITOR), tmp_path / "first", {})
+    contents = [
+        {f: (tmp_path / name / f).read_bytes() for f in files_under(tmp_path / name)} for name in ("first", "second")
+    ]
+    for content in contents:
+        content.pop("manifest.csv.json"), content.pop("qc.csv.json")  # they hold the time
+    assert contents[0] == contents[1] and len(contents[0]) == 6
+
+
+def test_every_set_has_two_classes():
+    assert all(len(set(classes)) == 2 for classes in STIMULUS_SETS.values())

@@ -1,42 +1,57 @@
-"""Stimuli: most exciting images, masks, and the sets of images to show, in cd/m2."""
+"""Stimuli: most exciting images, masks, controls, and the sets of images to show, in cd/m2."""
 
-from neurostatic.stimuli.contrast import (
+from neurostatic.stimuli.contrast import MatchedImage, match_many, match_stats, set_contrast
+from neurostatic.stimuli.envelopes import gaussian_masks, hull_masks
+from neurostatic.stimuli.files import StimulusSet, read_set, write_set
+from neurostatic.stimuli.gabors import GaborGrid, best_gabors, create_gabor, gabor_stimulus, optimal_gabors
+from neurostatic.stimuli.luminance import (
     LuminanceMatched,
-    MatchedImage,
-    area_downscale,
     luminance_chain,
-    match_stats,
+    match_luminance,
     round_to_uint8,
-    set_contrast,
     upscale,
+    upscale_mask,
 )
 from neurostatic.stimuli.masks import erode, first_hull, mask_image, tight_mask, tight_masks
-from neurostatic.stimuli.meis import contrast_tuning, make_meis, start_images
+from neurostatic.stimuli.meis import Scale, make_meis, start_images
+from neurostatic.stimuli.natural import best_masked_natural_images, best_natural_images, read_natural_images
 from neurostatic.stimuli.sets import (
-    STIMULUS_SETS,
-    StimulusSet,
+    mei_vs_gabor_set,
+    mei_vs_natural_set,
     mei_vs_rf_set,
     quality_table,
-    read_set,
     within_tolerance,
-    write_set,
 )
+from neurostatic.stimuli.tuning import contrast_tuning
 
 __all__ = [
-    "STIMULUS_SETS",
+    "GaborGrid",
     "LuminanceMatched",
     "MatchedImage",
+    "Scale",
     "StimulusSet",
-    "area_downscale",
+    "best_gabors",
+    "best_masked_natural_images",
+    "best_natural_images",
     "contrast_tuning",
+    "create_gabor",
     "erode",
     "first_hull",
+    "gabor_stimulus",
+    "gaussian_masks",
+    "hull_masks",
     "luminance_chain",
     "make_meis",
     "mask_image",
+    "match_luminance",
+    "match_many",
     "match_stats",
+    "mei_vs_gabor_set",
+    "mei_vs_natural_set",
     "mei_vs_rf_set",
+    "optimal_gabors",
     "quality_table",
+    "read_natural_images",
     "read_set",
     "round_to_uint8",
     "set_contrast",
@@ -44,6 +59,7 @@ __all__ = [
     "tight_mask",
     "tight_masks",
     "upscale",
+    "upscale_mask",
     "within_tolerance",
     "write_set",
 ]

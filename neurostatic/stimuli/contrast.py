@@ -1,12 +1,8 @@
-"""Mean and contrast of an image: in pixel values for comparisons, in cd/m2 for what the monitor shows."""
+"""Mean and contrast of images, in any unit, with and without clipping to a range."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import zoom as spline_zoom
-
-from neurostatic.data.calibration import MonitorCalibration
-from neurostatic.store import InputError
 
 GAIN_STEP = 1.05
 MIN_GAIN, MAX_GAIN = 0.001, 6000.0
@@ -26,17 +22,6 @@ class MatchedImage:
     gain: float
     offset: float
     flat: bool
-
-
-@dataclass(frozen=True)
-class LuminanceMatched:
-    """A stimulus: uint8 image (y, x), its pixels before rounding, mean and contrast after rounding."""
-
-    image: np.ndarray
-    pixels: np.ndarray
-    mean_cd_m2: float
-    contrast_cd_m2: float
-    matched: MatchedImage
 
 
 def set_contrast(
@@ -154,65 +139,74 @@ def _offset_nearest_mean(
     return OFFSETS[np.argmax(tied)]
 
 
-def upscale(image: np.ndarray, zoom: int) -> np.ndarray:
-    """Enlarge an image (y, x) to (zoom*y, zoom*x) by cubic splines, corners aligned, borders reflected.
+def match_many(images: np.ndarray, mean: float, contrast: float, low: float, high: float) -> np.ndarray:
+    """The images of `match_stats` for many finite images (..., y, x) without masks, in a fraction of its time.
 
-    May overshoot the range of the image.
+    Returns:
+        (..., y, x).
     """
-    return spline_zoom(np.asarray(image, dtype=float), zoom, order=3, mode="reflect")
+    deviation = np.asarray(images, dtype=float).reshape(-1, images.shape[-2] * images.shape[-1])
+    if len(deviation) == 1:  # the plain search is faster for one
+        return match_stats(deviation, mean, contrast, low, high).image.reshape(images.shape)
+    deviation = deviation - deviation.mean(axis=1, keepdims=True)
+    first_std = np.clip(deviation + mean, low, high).std(axis=1)
+    active = np.flatnonzero(first_std >= FLAT_STD)
+    gain = contrast / np.maximum(first_std, FLAT_STD)
+    direction = np.sign(np.log(gain))
+    with np.errstate(divide="ignore"):
+        max_gain = np.minimum(max(high - mean, mean - low) / np.abs(deviation).min(axis=1), MAX_GAIN)
+    offset, excess = np.zeros((2, len(gain)))
+    best = np.zeros((3, len(gain)))  # error, gain, offset; a flat image stays flat
+    best[0, active] = np.inf
+    ranked = _Ranked(deviation, mean, low, high)
+    while len(active):
+        offset[active] = ranked.nearest_offset(active, gain[active])
+        excess[active] = ranked.mean_and_std(active, gain[active], offset[active])[1] - contrast
+        best = np.where(np.abs(excess) < best[0], [np.abs(excess), gain, offset], best)
+        active = active[(direction[active] != 0) & (excess[active] * direction[active] <= 0)]
+        gain[active] *= GAIN_STEP ** direction[active]
+        active = active[(gain[active] >= MIN_GAIN) & (gain[active] <= max_gain[active])]
+    _, gain, offset = best[:, :, None]
+    return np.clip(gain * deviation + mean + offset, low, high).reshape(images.shape)
 
 
-def area_downscale(images: np.ndarray, zoom: int) -> np.ndarray:
-    """Reduce images (..., y, x) to (..., y/zoom, x/zoom): each pixel the mean of its block (INTER_AREA)."""
-    images = np.asarray(images, dtype=float)
-    *batch, height, width = images.shape
-    if height % zoom or width % zoom:
-        raise ValueError(f"area_downscale: ({height}, {width}) is not a multiple of {zoom}")
-    return images.reshape(*batch, height // zoom, zoom, width // zoom, zoom).mean(axis=(-3, -1))
+class _Ranked:
+    """Mean and std of many images (image, pixel) at any gain and offset, from one sort and its running sums."""
 
+    def __init__(self, deviation: np.ndarray, mean: float, low: float, high: float):
+        self.mean, self.low, self.high = mean, low, high
+        n_images, self.n_pixels = deviation.shape
+        ranked = np.sort(deviation, axis=1)
+        powers = np.stack([ranked, ranked**2])
+        self.sums = np.concatenate([np.zeros((2, n_images, 1)), powers.cumsum(axis=2)], axis=2)
+        # Images are ranked end to end, so that one search serves them all.
+        self.reach = 1.5 * np.abs(deviation).max()
+        self.starts = 2 * self.reach * np.arange(n_images)
+        self.ranked = (ranked + self.starts[:, None]).ravel()
 
-def round_to_uint8(pixels: np.ndarray) -> np.ndarray:
-    """Nearest 8-bit pixel values, clipped to 0..255 (upstream truncated, which darkens by half a level)."""
-    return np.rint(np.clip(pixels, 0, 255)).astype(np.uint8)
+    def mean_and_std(self, images, gain, offset) -> tuple[np.ndarray, np.ndarray]:
+        """Of clip(gain * deviation + mean + offset, low, high), for images[k], gain[k], offset[k]."""
+        level, n = self.mean + offset, self.n_pixels
+        clips = np.clip([(self.low - level) / gain, (self.high - level) / gain], -self.reach, self.reach)
+        dark, bright = np.searchsorted(self.ranked, clips + self.starts[images]) - images * n
+        first, second = self.sums[:, images, bright] - self.sums[:, images, dark]
+        inside, bright = bright - dark, n - bright
+        mean = (gain * first + level * inside + self.low * dark + self.high * bright) / n
+        square = gain**2 * second + 2 * gain * level * first + level**2 * inside
+        square = (square + self.low**2 * dark + self.high**2 * bright) / n
+        return mean, np.sqrt(np.maximum(square - mean**2, 0))
 
-
-def luminance_chain(
-    image_px: np.ndarray,
-    calibration: MonitorCalibration,
-    mean_cd_m2: float = 10.0,
-    contrast_cd_m2: float = 2.0,
-    zoom: int = 4,
-    mask: np.ndarray | None = None,
-) -> LuminanceMatched:
-    """Turn a model image into a stimulus of given mean and contrast on the monitor.
-
-    Enlarge (cubic), clip to 0..255, convert to luminance, match mean and contrast, convert back, round to
-    uint8.
-
-    Args:
-        image_px: (y, x), 36 x 64 px.
-        mean_cd_m2, contrast_cd_m2: target mean and population standard deviation over the frame.
-        mask: (y, x) soft mask of the image's shape, enlarged like it; outside, the frame is at the mean.
-
-    Raises:
-        InputError: the monitor cannot show the mean, or the contrast is not positive.
-        ValueError: as `match_stats`.
-
-    Source: ProcessedShiftedMEI2, and ProcessedTightMaskedMEI with a mask.
-    """
-    darkest, brightest = calibration.darkest_cd_m2, calibration.brightest_cd_m2
-    if not darkest < mean_cd_m2 < brightest:
-        raise InputError(
-            f"mean luminance {mean_cd_m2:g} cd/m2 cannot be shown: the monitor's calibration runs from "
-            f"{darkest:g} to {brightest:g} cd/m2"
-        )
-    if not contrast_cd_m2 > 0:
-        raise InputError(f"contrast {contrast_cd_m2:g} cd/m2 must be larger than 0")
-    luminance = calibration.luminance(upscale(image_px, zoom))
-    if mask is not None:
-        mask = np.clip(upscale(mask, zoom), 0, 1)  # splines overshoot; a negative weight inverts the image
-    matched = match_stats(luminance, mean_cd_m2, contrast_cd_m2, darkest, brightest, mask)
-    pixels = calibration.pixel(matched.image)
-    image = round_to_uint8(pixels)
-    shown = calibration.luminance(image)
-    return LuminanceMatched(image, pixels, float(shown.mean()), float(shown.std()), matched)
+    def nearest_offset(self, images: np.ndarray, gain: np.ndarray) -> np.ndarray:
+        """Offset that brings the mean nearest; the mean rises with the offset, so bisection finds its neighbors."""
+        rising = np.sort(OFFSETS)
+        below, above = np.zeros(len(images), dtype=int), np.full(len(images), len(rising) - 1)
+        while (above - below).max() > 1:
+            middle = (below + above) // 2
+            dark = self.mean_and_std(images, gain, rising[middle])[0] <= self.mean
+            below, above = np.where(dark, middle, below), np.where(dark, above, middle)
+        pair = rising[[below, above]]
+        smaller = np.abs(pair[0]) < np.abs(pair[1]) - 1e-9  # of equals the upper, positive one comes first
+        ordered = np.stack([np.full(len(images), OFFSETS[0]), *np.where(smaller, pair, pair[::-1])])
+        error = np.abs([self.mean_and_std(images, gain, offset)[0] - self.mean for offset in ordered])
+        tied = error <= error.min(0) + 1e-9 * (self.high - self.low)
+        return ordered[tied.argmax(0), np.arange(len(images))]

@@ -85,8 +85,8 @@ def tight_masks(
 
     Returns:
         Dataset over (unit, y, x): tight_mask in 0..1, reduction_ratio (last response / baseline), erosions,
-        failed, reason. A unit that fails (flat MEI, baseline not positive, response that does not fall) has a
-        NaN mask and ratio and says why; the others are not touched.
+        failed (unit) the reason, or "". A unit that fails (flat MEI, baseline not positive, response that does
+        not fall) has a NaN mask and ratio; the others are not touched.
 
     Source: TightMEIMask.
     """
@@ -149,7 +149,6 @@ def tight_masks(
             "tight_mask": (("unit", "y", "x"), masks),
             "reduction_ratio": ("unit", ratios),
             "erosions": ("unit", erosions),
-            "failed": ("unit", reasons != ""),
-            "reason": ("unit", reasons.astype(str)),
+            "failed": ("unit", reasons.astype(str)),
         }
     )

@@ -1,115 +1,270 @@
-"""Most exciting images: gradient ascent on a unit's predicted response, all units in one batch."""
+"""Most exciting images: of every unit, in every state of the mouse, from every start, by every seed, as one batch."""
 
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import xarray as xr
 
 from neurostatic.config import Meis
+from neurostatic.statistics import pearson
 from neurostatic.stimuli.ascent import Respond, ascend
+from neurostatic.stimuli.batches import images_that_fit, in_batches
+from neurostatic.stimuli.projected import ascend_projected
+from neurostatic.stimuli.tuning import contrast_tuning
 
 START_MEAN_PX, START_STD_PX = 128.0, 8.0
+FLAT_STD_PX = 0.01
+ENSEMBLE = "ensemble"  # the label of the mean over seeds, beside those of single seeds
+
+
+@dataclass(frozen=True)
+class Scale:
+    """z = (px - mean) / std, of the images that a network was trained on."""
+
+    mean_px: float
+    std_px: float
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Gray levels 0 and 255, normalized."""
+        return -self.mean_px / self.std_px, (255 - self.mean_px) / self.std_px
+
+    def normalize(self, images_px: np.ndarray, device: torch.device | str) -> torch.Tensor:
+        """Float32 tensor on the device."""
+        return torch.as_tensor((images_px - self.mean_px) / self.std_px, dtype=torch.float32, device=device)
+
+    def to_px(self, images: torch.Tensor) -> np.ndarray:
+        """Gray levels, clipped to 0-255: rounding leaves 255.00001."""
+        return (images.double().cpu().numpy() * self.std_px + self.mean_px).clip(0, 255)
 
 
 def make_meis(
     respond: Respond,
-    units: torch.Tensor,
-    start_px: np.ndarray,
-    image_mean_px: float,
-    image_std_px: float,
+    units: np.ndarray,
+    scan: str,
+    unit_ids: list[int],
+    scale: Scale,
+    size_px: tuple[int, int],
     config: Meis,
+    seeds: tuple[str, ...] = (),
+    device: torch.device | str = "cpu",
+    free_bytes: float = np.inf,
     report: Callable[[str], None] = print,
 ) -> xr.Dataset:
-    """MEI: the most exciting image of every unit, its activation and its contrast tuning.
+    """MEI: the most exciting image of every unit of a scan, its activation and its contrast tuning.
+
+    All units x starts x states of the mouse (config.eye x config.behavior) x models (the ensemble and, with
+    config.each_seed, every seed) are one batch, cut to memory. A unit's start images are the same for every state and
+    model, so that what differs between its images is due to these.
 
     Args:
-        respond: normalized images and one unit index an image -> the response of that unit to that image.
-        units: (unit,) indices that `respond` understands.
-        start_px: (unit, y, x) gray levels 0-255 to begin from.
-        image_mean_px, image_std_px: z = (px - mean) / std.
+        respond: normalized images and questions (image, 3): index of the unit, of the state (behaviors run fastest)
+            and of the seed (-1: the mean over seeds) -> (image,).
+        units: (unit,) indices that `respond` understands; unit_ids: (unit,) their names in `scan`.
+        seeds: names of the seeds, in the order that `respond` understands.
+        free_bytes: memory to fill.
 
     Returns:
-        mei (unit, y, x) px; activation, monotonic, max_activation, max_contrast, sat_contrast, lim_contrast, img_mean
-        (unit); tuning_contrast, tuning_response (unit, gain); history (step, unit): response before each 50th step;
-        failed (unit): the reason, or "". A failed unit's numbers are NaN.
+        mei (unit, y, x) px: by the ensemble, in the first state, from the best start; `score_meis` of it, and
+        best_start (unit), the one it came from. Where there is more than one state, start or model also variant_mei
+        (model, eye, behavior, unit, start, y, x) px and variant_activation, each by its own model in its own state,
+        NaN where it failed; with two or more seeds seed_disagreement (unit) = 1 - mean correlation between the MEIs of
+        two seeds, in the first state, from the best start of each.
     """
-    start = torch.as_tensor((start_px - image_mean_px) / image_std_px, dtype=torch.float32, device=units.device)
-    bounds = (-image_mean_px / image_std_px, (255 - image_mean_px) / image_std_px)
-    images, history = ascend(respond, units, start, bounds, image_std_px, config, report=report)
-    mei = (images.double().cpu().numpy() * image_std_px + image_mean_px).clip(0, 255)  # rounding leaves 255.00001
-    failed = np.where(np.isfinite(mei).all((1, 2)), "", "not finite")
-    failed = np.where((failed == "") & (mei.std((1, 2)) < 0.01), "flat: the image has no contrast", failed)
+    models = {ENSEMBLE: -1, **(dict(zip(seeds, range(len(seeds)), strict=True)) if config.each_seed else {})}
+    n_states = len(config.eye) * len(config.behavior)
+    shape = (len(models), n_states, len(units), config.starts)
+    model, state, unit, start = (axis.ravel() for axis in np.indices(shape))
+    questions = np.stack([units[unit], state, np.array(list(models.values()))[model]], 1)
+    starts_px = start_images([scan] * len(units), unit_ids, *size_px, config.seed, config.starts)  # (unit, start, y, x)
+    streams = [[config.seed, zlib.crc32(scan.encode()), unit_ids[u], s, 1] for u, s in zip(unit, start, strict=True)]
+    jitter_px = jitter_offsets(streams, config) if config.jitter_px else None
+    questions = torch.as_tensor(questions, device=device)
+    found = optimize(respond, questions, starts_px[unit, start], scale, config, jitter_px, free_bytes, report)
 
-    def respond_px(images_px: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            z = torch.as_tensor((images_px - image_mean_px) / image_std_px, dtype=torch.float32, device=units.device)
-            return respond(z, units[torch.as_tensor(positions, device=units.device)]).cpu().numpy()
+    activation = found.activation.reshape(shape)
+    chosen = best_of_starts(activation[0, 0])
+    rows = np.ravel_multi_index((0, 0, np.arange(len(units)), chosen), shape)
+    meis = score_meis(respond, questions[rows], found.take(rows), scale, config)
+    meis["best_start"] = ("unit", chosen)
+    if found.activation.size > len(units):
+        named = {"model": list(models), "eye": list(config.eye), "behavior": list(config.behavior)}
+        dims = (*named, "unit", "start")
+        full = tuple(map(len, named.values())) + shape[2:]
+        images_px = np.where(found.failed[:, None, None] == "", found.images_px, np.nan)
+        meis["variant_mei"] = ((*dims, "y", "x"), images_px.reshape(*full, *size_px).astype(np.float32))
+        meis["variant_activation"] = (dims, np.where(found.failed == "", found.activation, np.nan).reshape(full))
+        meis = meis.assign_coords({name: np.array(labels, dtype=str) for name, labels in named.items()})
+        if len(models) > 2:
+            of_seeds = images_px.reshape(*shape, -1)[1:, 0]  # (seed, unit, start, pixel)
+            best = best_of_starts(activation[1:, 0])
+            of_seeds = np.take_along_axis(of_seeds, best[..., None, None], 2)[:, :, 0]
+            meis["seed_disagreement"] = ("unit", disagreement(of_seeds))
+    return meis
 
-    activation = respond_px(np.nan_to_num(mei), np.arange(len(mei)))
-    unmoved = (np.vstack([history, activation]) == history[0]).all(0)
-    failed = np.where((failed == "") & unmoved, "no gradient: the response does not depend on the image", failed)
-    usable = np.flatnonzero(failed == "")
-    columns = ("activation", "max_activation", "max_contrast", "sat_contrast", "lim_contrast", "monotonic", "img_mean")
-    scores = {name: np.full(len(mei), np.nan) for name in columns}
+
+@dataclass(frozen=True)
+class Optimized:
+    """What an ascent came to, image by image.
+
+    Attributes:
+        images_px: (image, y, x); activation: (image,) response to it, after clipping to gray levels.
+        history: (step, image) responses on the way; evaluations: (image,) of the model; converged: (image,) bool.
+        failed: (image,) the reason, or "".
+    """
+
+    images_px: np.ndarray
+    activation: np.ndarray
+    history: np.ndarray
+    evaluations: np.ndarray
+    converged: np.ndarray
+    failed: np.ndarray
+
+    def take(self, rows: np.ndarray) -> "Optimized":
+        """Some of the images."""
+        return Optimized(
+            self.images_px[rows], self.activation[rows], self.history[:, rows], self.evaluations[rows],
+            self.converged[rows], self.failed[rows],
+        )  # fmt: skip
+
+
+def optimize(
+    respond: Respond,
+    questions: torch.Tensor,
+    start_px: np.ndarray,
+    scale: Scale,
+    config: Meis,
+    jitter_px: np.ndarray | None = None,
+    free_bytes: float = np.inf,
+    report: Callable[[str], None] = print,
+) -> Optimized:
+    """Raise each image's response by the optimizer of the config, in batches that fit memory.
+
+    Args:
+        questions: (image, ...) what each image asks `respond`; start_px: (image, y, x).
+        jitter_px: (step, image, 2) of the published ascent.
+    """
+    start = scale.normalize(start_px, questions.device)
+    batch_size = len(start)
+    if len(start) > 1 and np.isfinite(free_bytes):
+        batch_size = min(batch_size, images_that_fit(respond, questions, start, free_bytes))
+
+    def work(part: slice) -> list:
+        asked = respond, questions[part], start[part], scale.bounds, scale.std_px, config
+        if config.optimizer == "projected":
+            images, record = ascend_projected(*asked, report=report)
+            return [images, *(record[name].values for name in ("response", "evaluations", "converged"))]
+        jitter = None if jitter_px is None else jitter_px[:, part]
+        images, history = ascend(*asked, jitter, report)
+        n = len(images)
+        return [images, history, np.full(n, config.iterations), np.zeros(n, dtype=bool)]
+
+    images, history, evaluations, converged = zip(*in_batches(work, len(start), batch_size, report), strict=True)
+    images_px = np.concatenate([scale.to_px(part) for part in images])
+    steps = max(map(len, history))  # batches whose images all stopped early have fewer
+    history = np.concatenate(
+        [np.pad(part, ((0, steps - len(part)), (0, 0)), constant_values=np.nan) for part in history], 1
+    )
+    activation = _responses(respond, questions, np.nan_to_num(images_px), scale, batch_size)
+    still = ((history == history[0]) | np.isnan(history)).all(0) & (activation == history[0])
+    failed = np.where(np.isfinite(images_px).all((1, 2)) & np.isfinite(activation), "", "not finite")
+    failed = np.where((failed == "") & (images_px.std((1, 2)) < FLAT_STD_PX), "flat: the image has no contrast", failed)
+    failed = np.where((failed == "") & still, "no gradient: the response does not depend on the image", failed)
+    activation = np.where(failed == "", activation, np.nan)
+    return Optimized(images_px, activation, history, np.concatenate(evaluations), np.concatenate(converged), failed)
+
+
+def score_meis(respond: Respond, questions: torch.Tensor, found: Optimized, scale: Scale, config: Meis) -> xr.Dataset:
+    """What is kept of each unit's image: the image and how the unit responds to it.
+
+    Returns:
+        mei (unit, y, x) px; activation, monotonic, max_activation, max_contrast, sat_contrast, lim_contrast, img_mean,
+        contrast_px (standard deviation, ddof 1) (unit); tuning_contrast, tuning_response (unit, gain); evaluations,
+        converged (unit); history (step, unit); failed (unit): the reason, or "". A failed unit's numbers are NaN.
+    """
+    mei = np.where(found.failed[:, None, None] == "", found.images_px, np.nan)
+    usable = np.flatnonzero(found.failed == "")
+    names = ("max_activation", "max_contrast", "sat_contrast", "lim_contrast", "monotonic")
+    scores = {name: np.full(len(mei), np.nan) for name in names}
     tuning = np.full((2, len(mei), config.tuning_points), np.nan)
-    if len(usable):
-        scores["activation"][usable] = activation[usable]
-        scores["img_mean"][usable] = mei[usable].mean((1, 2))
     for unit in usable:
-        tuned = contrast_tuning(mei[unit], lambda px, unit=unit: respond_px(px, np.full(len(px), unit)), config)
+
+        def respond_px(images_px: np.ndarray, unit: int = unit) -> np.ndarray:
+            return _responses(respond, questions[unit].expand(len(images_px), *questions.shape[1:]), images_px, scale)
+
+        tuned = contrast_tuning(mei[unit], respond_px, config.tuning_points)
         tuning[:, unit] = tuned.pop("contrast"), tuned.pop("response")
         for name, value in tuned.items():
             scores[name][unit] = value
-    mei[failed != ""] = np.nan
+    scores |= {
+        "activation": found.activation,
+        "img_mean": mei.mean((1, 2)),
+        "contrast_px": mei.std((1, 2), ddof=1),
+        "evaluations": found.evaluations,
+        "converged": found.converged,
+        "failed": found.failed,
+    }
     return xr.Dataset(
         {
             "mei": (("unit", "y", "x"), mei),
             **{name: ("unit", values) for name, values in scores.items()},
             "tuning_contrast": (("unit", "gain"), tuning[0]),
             "tuning_response": (("unit", "gain"), tuning[1]),
-            "history": (("step", "unit"), history),
-            "failed": ("unit", failed),
+            "history": (("step", "unit"), found.history),
         }
     )
 
 
-def start_images(scans: list[str], unit_ids: list[int], height: int, width: int, seed: int) -> np.ndarray:
-    """(unit, y, x) noise of mean 128 px and std 8 px, each unit's from its own stream: any batch gives the same."""
-    images = []
-    for scan, unit_id in zip(scans, unit_ids, strict=True):
-        rng = np.random.default_rng([seed, zlib.crc32(scan.encode()), unit_id])
-        images.append(rng.normal(START_MEAN_PX, START_STD_PX, (height, width)).clip(0, 255))
-    return np.stack(images)
+def start_images(
+    scans: list[str], unit_ids: list[int], height: int, width: int, seed: int, n_starts: int = 1
+) -> np.ndarray:
+    """(unit, start, y, x) noise, mean 128 px and std 8 px, each from a stream of its own: any batch gives the same."""
+    images = np.empty((len(unit_ids), n_starts, height, width))
+    for row, (scan, unit_id) in enumerate(zip(scans, unit_ids, strict=True)):
+        for start in range(n_starts):
+            stream = [seed, zlib.crc32(scan.encode()), unit_id, *([start] if start else [])]
+            noise = np.random.default_rng(stream).normal(START_MEAN_PX, START_STD_PX, (height, width))
+            images[row, start] = noise.clip(0, 255)
+    return images
 
 
-def contrast_tuning(image_px: np.ndarray, respond_px: Callable, config: Meis, batch_size: int = 250) -> dict:
-    """Response to an image at every contrast from nearly none to the most that needs no clipping.
+def jitter_offsets(streams: list[list[int]], config: Meis) -> np.ndarray:
+    """(step, image, 2) whole px from -jitter to jitter along x and y, each image's from a stream of its own."""
+    low, high = -config.jitter_px, config.jitter_px + 1
+    drawn = [np.random.default_rng(stream).integers(low, high, (config.iterations, 2)) for stream in streams]
+    return np.stack(drawn, 1)
 
-    gain = 0.01 / std .. min((255 - mean) / max d, mean / -min d), d = image - mean; each image clipped to 0-255.
+
+def best_of_starts(activation: np.ndarray) -> np.ndarray:
+    """(..., start) activations -> (...) the start with the highest; the first on ties, and if all are NaN."""
+    return np.where(np.isnan(activation), -np.inf, activation).argmax(-1)
+
+
+def disagreement(images_px: np.ndarray) -> np.ndarray:
+    """How much seeds differ in the image of each unit: 1 - mean correlation over all pairs of seeds.
+
+    Args:
+        images_px: (seed, unit, pixel); images with NaN take no part.
 
     Returns:
-        contrast and response (gain,); monotonic, max_activation, max_contrast (at the first maximum), sat_contrast
-        (the largest), lim_contrast = 255 / (max d - min d) * std.
+        (unit,): 0 where all agree; NaN with fewer than two images.
     """
-    mean = image_px.mean()
-    deviation = image_px - mean
-    base = image_px.std()
-    largest = min((255 - mean) / deviation.max(), -mean / deviation.min())
-    gains = np.linspace(0.01 / base, largest, config.tuning_points)
-    contrast, response = [], []
-    for part in np.array_split(gains, -(-len(gains) // batch_size)):
-        images = (deviation * part[:, None, None] + mean).clip(0, 255)
-        contrast.append(images.std((1, 2)))
-        response.append(respond_px(images))
-    contrast, response = np.concatenate(contrast), np.concatenate(response)
-    return {
-        "contrast": contrast,
-        "response": response,
-        "monotonic": bool((np.diff(response) >= 0).all()),
-        "max_activation": response.max(),
-        "max_contrast": contrast[response.argmax()],
-        "sat_contrast": contrast.max(),
-        "lim_contrast": 255 / (deviation.max() - deviation.min()) * base,
-    }
+    first, second = np.triu_indices(len(images_px), 1)
+    pairs = np.stack([pearson(images_px[a].T, images_px[b].T) for a, b in zip(first, second, strict=True)])
+    counts = np.isfinite(pairs).sum(0)
+    return 1 - np.where(counts > 0, np.nansum(pairs, 0) / np.maximum(counts, 1), np.nan)
+
+
+def _responses(
+    respond: Respond, questions: torch.Tensor, images_px: np.ndarray, scale: Scale, batch_size: int = 256
+) -> np.ndarray:
+    """(image,) responses to gray levels (image, y, x), without gradient."""
+    responses = []
+    with torch.no_grad():
+        for start in range(0, len(images_px), batch_size):
+            part = slice(start, start + batch_size)
+            responses.append(respond(scale.normalize(images_px[part], questions.device), questions[part]).cpu())
+    return torch.cat(responses).double().numpy()

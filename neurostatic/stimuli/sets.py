@@ -1,97 +1,165 @@
-"""Stimulus sets: the images that the closed-loop experiment shows, with a manifest and a luminance check."""
+"""Stimulus sets: the images that the closed-loop experiment shows, at one mean and contrast in cd/m2."""
 
-import hashlib
-import os
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
+from neurostatic.config import STIMULUS_SETS, Stimuli
 from neurostatic.data.calibration import MonitorCalibration
-from neurostatic.stimuli.contrast import area_downscale, luminance_chain
-from neurostatic.store import InputError, read_table, report_problems, write_table
+from neurostatic.data.frames import area_resize
+from neurostatic.stimuli.files import MANIFEST_COLUMNS, StimulusSet, image_checksum
+from neurostatic.stimuli.gabors import gabor_stimulus
+from neurostatic.stimuli.luminance import LuminanceMatched, luminance_chain, match_luminance, upscale_mask
+from neurostatic.store import InputError, report_problems
 
 TOLERANCE = 0.05  # of mean and of contrast, relative to the target
-MANIFEST_COLUMNS = (
-    "image_class",
-    "image_id",
-    "owner_scan",
-    "owner_unit_id",
-    "x_shift",
-    "y_shift",
-    "file",
-    "sha256",
-    "predicted_response",
-)
-TABLES = ("manifest.csv", "manifest.csv.json", "qc.csv", "qc.csv.json")
+PUBLISHED = Stimuli()
 
-
-@dataclass(frozen=True)
-class StimulusSet:
-    """Images (image, y, x) uint8; the manifest and the quality table have one row for each, in this order."""
-
-    images: np.ndarray
-    manifest: pd.DataFrame
-    qc: pd.DataFrame
+Images = np.ndarray  # (unit, y, x) px; xarray arrays with coordinates scan and unit_id are checked against the units
+Respond = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def mei_vs_rf_set(
     units: pd.DataFrame,
-    cnn_meis: np.ndarray,
-    linear_meis: np.ndarray,
+    cnn_meis: Images,
+    linear_meis: Images,
     calibration: MonitorCalibration,
-    respond: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
-    mean_cd_m2: float = 10.0,
-    contrast_cd_m2: float = 2.0,
-    zoom: int = 4,
-    shifts_px: Sequence[int] = (-1, 0, 1),
-    max_units: int = 150,
+    config: Stimuli = PUBLISHED,
+    respond: Respond | None = None,
 ) -> StimulusSet:
-    """MEIs (multi_cnn_mei) against receptive fields (multi_lin_rf), at one mean and contrast in cd/m2.
+    """MEIs (multi_cnn_mei) against receptive fields, the linear model's MEIs (multi_lin_rf).
 
-    Each unit with hu_rank < max_units gives one pair of images for each shift; the pair shares its image_id,
+    Args, Raises: as `stimulus_set`.
+
+    Source: fill_multimei_stimulus (fill_multi_mei_stimulus), ProcessedShiftedMEI2.
+    """
+    meis = {"multi_cnn_mei": cnn_meis, "multi_lin_rf": linear_meis}
+    if np.shape(cnn_meis)[1:] != np.shape(linear_meis)[1:]:
+        raise InputError(f"stimulus set mei_vs_rf: RFs {np.shape(linear_meis)} are not in the size of the MEIs")
+
+    def make(image_class: str, unit: int) -> LuminanceMatched:
+        return luminance_chain(meis[image_class][unit], calibration, *_targets(config), config.zoom)
+
+    return stimulus_set("mei_vs_rf", units, meis, make, calibration, config, config.shifts_px, respond)
+
+
+def mei_vs_gabor_set(
+    units: pd.DataFrame,
+    cnn_meis: Images,
+    gabors: Images,
+    calibration: MonitorCalibration,
+    config: Stimuli = PUBLISHED,
+    respond: Respond | None = None,
+) -> StimulusSet:
+    """MEIs (multi_cnn_mei) against the best Gabor of each unit (gabor), unshifted.
+
+    Args:
+        gabors: (unit, y, x) as drawn, around 0: a Gabor is taken to be in luminance, and only scaled.
+
+    Args, Raises: as `stimulus_set`.
+
+    Source: fill_gabor_stimulus, ProcessedBestGabor.
+    """
+
+    def make(image_class: str, unit: int) -> LuminanceMatched:
+        if image_class == "gabor":
+            return gabor_stimulus(np.asarray(gabors[unit]), calibration, *_targets(config), config.zoom)
+        return luminance_chain(cnn_meis[unit], calibration, *_targets(config), config.zoom)
+
+    images = {"multi_cnn_mei": cnn_meis, "gabor": gabors}
+    return stimulus_set("mei_vs_gabor", units, images, make, calibration, config, (0,), respond)
+
+
+def mei_vs_natural_set(
+    units: pd.DataFrame,
+    cnn_meis: Images,
+    natural_px: Images,
+    masks: Images,
+    calibration: MonitorCalibration,
+    config: Stimuli = PUBLISHED,
+    respond: Respond | None = None,
+) -> StimulusSet:
+    """Masked MEIs (masked_mei) against natural images behind the same mask (masked_imagenet), unshifted.
+
+    Args:
+        natural_px: (unit, zoom * y, zoom * x) the best natural image of each unit, in the size that is shown.
+        masks: (unit, y, x) the tight mask of each unit.
+
+    Args, Raises: as `stimulus_set`.
+
+    Source: fill_tight_mei_vs_imagenet_stimulus, ProcessedTightMaskedMEI, ProcessedTightMaskedImage.
+    """
+    masks_of = np.asarray(masks, dtype=float)
+    needed = tuple(round(config.zoom * n) for n in np.shape(cnn_meis)[1:])
+    problems = [
+        f"mask of scan {row.scan}, unit {row.unit_id} is not finite"
+        for row, mask in zip(units.itertuples(), masks_of, strict=True)
+        if not (np.isnan(row.hu_rank) or np.isfinite(mask).all())
+    ]
+    if np.shape(natural_px)[1:] != needed:
+        found = " x ".join(map(str, np.shape(natural_px)[1:]))
+        problems.append(f"masked_imagenet: images of {found} px, {needed[0]} x {needed[1]} px are needed")
+    report_problems("stimulus set mei_vs_natural", problems)
+
+    def make(image_class: str, unit: int) -> LuminanceMatched:
+        if image_class == "masked_mei":
+            return luminance_chain(cnn_meis[unit], calibration, *_targets(config), config.zoom, masks_of[unit])
+        luminance = calibration.luminance(natural_px[unit])
+        return match_luminance(luminance, calibration, *_targets(config), upscale_mask(masks_of[unit], config.zoom))
+
+    images = {"masked_mei": cnn_meis, "masked_imagenet": natural_px}
+    return stimulus_set("mei_vs_natural", units, images, make, calibration, config, (0,), respond)
+
+
+def stimulus_set(
+    kind: str,
+    units: pd.DataFrame,
+    images: dict[str, Images],
+    make: Callable[[str, int], LuminanceMatched],
+    calibration: MonitorCalibration,
+    config: Stimuli = PUBLISHED,
+    shifts_px: Sequence[int] = (0,),
+    respond: Respond | None = None,
+) -> StimulusSet:
+    """Two classes of images, one of each for a unit, at one mean and contrast in cd/m2.
+
+    Each unit with hu_rank < config.max_units gives one pair of images for each shift; the pair shares its image_id,
     which counts from 0 in the order hu_rank, x_shift, y_shift. Images are shifted after they are matched, by
     zoom * shift stimulus px (+x right, +y down), and wrap round the border, so every shift has the same
     luminances.
 
     Args:
-        units: columns scan, unit_id, hu_rank (empty: not chosen); row i owns cnn_meis[i] and linear_meis[i].
-        cnn_meis, linear_meis: (unit, y, x) px. If they are xarray arrays with coordinates scan and unit_id,
-            these must agree with `units`.
-        respond: images (k, y, x) px at the size of the MEIs and rows of `units` (k,) -> (k,) responses, image
-            i by the CNN unit of row i. It is given the final uint8 images, reduced by area averaging; both
-            classes are predicted by the CNN. Without it predicted_response is NaN.
+        kind: of STIMULUS_SETS, whose classes are made in this order.
+        units: columns scan, unit_id, hu_rank (empty: not chosen); row i owns image i of each class.
+        images: class -> (unit, y, x); only checked here, `make` knows what to do with them.
+        make: class and row of `units` -> the image at its mean and contrast.
         shifts_px: whole model px, for x and for y; 0 must be among them (only centered images enter the
             confusion matrix).
+        respond: images (k, y, x) px at the size of the model and rows of `units` (k,) -> (k,) responses, image
+            i by the CNN unit of row i. It is given the final uint8 images, reduced by area averaging; both
+            classes are predicted by the CNN. Without it predicted_response is NaN.
 
     Raises:
         InputError: everything wrong with the input; or every image whose mean or contrast, after rounding, is
             off by 5 % or more.
-
-    Source: fill_multimei_stimulus (fill_multi_mei_stimulus), ProcessedShiftedMEI2, TargetStaticGroupId.
     """
-    meis_by_class = {"multi_cnn_mei": cnn_meis, "multi_lin_rf": linear_meis}
-    report_problems("stimulus set mei_vs_rf", _input_problems(units, meis_by_class, shifts_px))
+    classes = STIMULUS_SETS[kind]
+    report_problems(f"stimulus set {kind}", _input_problems(units, images, shifts_px))
     ranks = pd.to_numeric(units["hu_rank"]).fillna(np.inf).to_numpy(dtype=float)
-    chosen = [row for row in np.argsort(ranks, kind="stable") if ranks[row] < max_units]
+    chosen = [row for row in np.argsort(ranks, kind="stable") if ranks[row] < config.max_units]
     if not chosen:
-        raise InputError(f"stimulus set mei_vs_rf: no unit has a hu_rank below {max_units}; nothing to show")
+        raise InputError(f"stimulus set {kind}: no unit has a hu_rank below {config.max_units}; nothing to show")
     shifts = [(x_shift, y_shift) for x_shift in sorted(shifts_px) for y_shift in sorted(shifts_px)]
 
-    images, rows = [], []
-    for image_class, meis in meis_by_class.items():
-        meis = np.asarray(meis, dtype=float)
+    shown, rows = [], []
+    for image_class in classes:
         for place, unit in enumerate(chosen):
-            centered = luminance_chain(meis[unit], calibration, mean_cd_m2, contrast_cd_m2, zoom).image
+            centered = make(image_class, unit).image
             for number, (x_shift, y_shift) in enumerate(shifts):
                 image_id = place * len(shifts) + number
-                image = np.roll(centered, (zoom * y_shift, zoom * x_shift), axis=(0, 1))
-                images.append(image)
+                image = np.roll(centered, (round(config.zoom * y_shift), round(config.zoom * x_shift)), axis=(0, 1))
+                shown.append(image)
                 rows.append(
                     {
                         "image_class": image_class,
@@ -101,23 +169,20 @@ def mei_vs_rf_set(
                         "x_shift": int(x_shift),
                         "y_shift": int(y_shift),
                         "file": f"{image_class}/{image_id}.png",
-                        "sha256": _checksum(image),
+                        "sha256": image_checksum(image),
                     }
                 )
-    images, manifest = np.stack(images), pd.DataFrame(rows)
-    qc = quality_table(images, manifest, calibration, mean_cd_m2, contrast_cd_m2)
-    problems = _quality_problems(manifest, qc, mean_cd_m2, contrast_cd_m2)
-    report_problems("stimulus set mei_vs_rf, luminance", problems)
+    shown, manifest = np.stack(shown), pd.DataFrame(rows)
+    qc = quality_table(shown, manifest, calibration, *_targets(config))
+    report_problems(f"stimulus set {kind}, luminance", _quality_problems(manifest, qc, *_targets(config)))
 
     manifest["predicted_response"] = np.nan
     if respond is not None:
-        owners = np.tile(np.repeat(chosen, len(shifts)), len(meis_by_class))
-        predicted = respond(area_downscale(images, zoom), owners)
+        owners = np.tile(np.repeat(chosen, len(shifts)), len(classes))
+        size = np.shape(images[classes[0]])[1:]  # the MEIs are of the size of the model
+        predicted = respond(area_resize(shown, *size, rounded=False), owners)
         manifest["predicted_response"] = np.asarray(predicted, dtype=float)
-    return StimulusSet(images, manifest[list(MANIFEST_COLUMNS)], qc)
-
-
-STIMULUS_SETS = {"mei_vs_rf": mei_vs_rf_set}  # kind -> what builds it
+    return StimulusSet(shown, manifest[list(MANIFEST_COLUMNS)], qc)
 
 
 def quality_table(
@@ -161,62 +226,11 @@ def within_tolerance(reached: float, target: float) -> bool:
     return bool(abs(1 - reached / target) < TOLERANCE)
 
 
-def write_set(stimulus_set: StimulusSet, folder: str | Path, provenance: dict) -> None:
-    """Write {image_class}/{image_id}.png (8-bit gray), manifest.csv and qc.csv: the whole folder or nothing.
-
-    An earlier set under this name is replaced with all its files.
-
-    Raises:
-        InputError: the folder holds files that are not a stimulus set's; they would be lost.
-    """
-    folder = Path(folder)
-    foreign = _foreign_files(folder)
-    report_problems(f"{folder}: holds files that are not of a stimulus set", [str(path) for path in foreign])
-    with _folder_written_whole(folder) as temporary:
-        for file, image in zip(stimulus_set.manifest["file"], stimulus_set.images, strict=True):
-            (temporary / file).parent.mkdir(exist_ok=True)
-            Image.fromarray(image).save(temporary / file)
-        write_table(stimulus_set.manifest, temporary / "manifest.csv", provenance)
-        write_table(stimulus_set.qc, temporary / "qc.csv", provenance)
+def _targets(config: Stimuli) -> tuple[float, float]:
+    return config.mean_cd_m2, config.contrast_cd_m2
 
 
-def read_set(folder: str | Path) -> tuple[pd.DataFrame, np.ndarray]:
-    """Read a stimulus set: manifest, and images (image, y, x) uint8 in its order.
-
-    Raises:
-        InputError: every image that is missing, is not 8-bit gray, differs in size, or whose pixels differ
-            from the checksum in the manifest.
-    """
-    folder = Path(folder)
-    manifest = read_table(folder / "manifest.csv", MANIFEST_COLUMNS)
-    manifest["owner_scan"] = manifest["owner_scan"].astype(str)
-    if manifest.empty:
-        raise InputError(f"{folder / 'manifest.csv'}: names no image")
-    images, problems = [], []
-    for file, sha256 in zip(manifest["file"], manifest["sha256"], strict=True):
-        try:
-            with Image.open(folder / file) as picture:
-                mode, image = picture.mode, np.asarray(picture)
-        except (OSError, ValueError, SyntaxError) as error:  # pillow reports some broken PNGs as SyntaxError
-            problems.append(f"{file}: not a readable image ({error})")
-            continue
-        if mode != "L":
-            problems.append(f"{file}: not an 8-bit gray image (mode {mode}, shape {image.shape})")
-        elif images and image.shape != images[0].shape:
-            problems.append(f"{file}: shape {image.shape}, the first image has {images[0].shape}")
-        elif _checksum(image) != sha256:
-            problems.append(f"{file}: the pixels differ from the checksum in manifest.csv")
-        else:
-            images.append(image)
-    report_problems(str(folder), problems)
-    return manifest, np.stack(images)
-
-
-def _checksum(image: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(image, dtype=np.uint8).tobytes()).hexdigest()
-
-
-def _input_problems(units: pd.DataFrame, meis_by_class: dict, shifts_px: Sequence[int]) -> list[str]:
+def _input_problems(units: pd.DataFrame, images_by_class: dict, shifts_px: Sequence[int]) -> list[str]:
     missing = [name for name in ("scan", "unit_id", "hu_rank") if name not in units]
     if missing:
         return [f"column '{name}' of units is missing" for name in missing]
@@ -234,16 +248,16 @@ def _input_problems(units: pd.DataFrame, meis_by_class: dict, shifts_px: Sequenc
     if 0 not in shifts_px or len(set(shifts_px)) != len(shifts_px) or any(s != int(s) for s in shifts_px):
         problems.append(f"shifts_px must be different whole numbers, 0 among them; got {list(shifts_px)}")
 
-    shapes = {image_class: np.shape(meis) for image_class, meis in meis_by_class.items()}
-    if len(set(shapes.values())) > 1 or any(len(s) != 3 or s[0] != len(units) for s in shapes.values()):
-        problems.append(f"both classes need ({len(units)} units, y, x) images of one size; got {shapes}")
+    shapes = {image_class: np.shape(images) for image_class, images in images_by_class.items()}
+    if any(len(shape) != 3 or shape[0] != len(units) for shape in shapes.values()):
+        problems.append(f"both classes need ({len(units)} units, y, x) images; got {shapes}")
         return problems
-    for image_class, meis in meis_by_class.items():
+    for image_class, images in images_by_class.items():
         for name in ("scan", "unit_id"):
-            labels = getattr(meis, "coords", {}).get(name)  # plain arrays carry no labels to compare
+            labels = getattr(images, "coords", {}).get(name)  # plain arrays carry no labels to compare
             if labels is not None and list(labels.values.astype(str)) != list(units[name].astype(str)):
                 problems.append(f"{image_class}: coordinate '{name}' is not in the order of the unit table")
-        broken = ~np.isfinite(np.asarray(meis, dtype=float)).all(axis=(1, 2)) & ranks.notna().to_numpy()
+        broken = ~np.isfinite(np.asarray(images, dtype=float)).all(axis=(1, 2)) & ranks.notna().to_numpy()
         for row in units[broken].itertuples():
             problems.append(f"{image_class}: image of scan {row.scan}, unit {row.unit_id} is not finite")
     return problems
@@ -263,35 +277,3 @@ def _quality_problems(manifest: pd.DataFrame, qc: pd.DataFrame, mean: float, con
             f"(target {contrast:g} +- {TOLERANCE:.0%}), {row['clipped_fraction']:.1%} of pixels clipped"
         )
     return problems
-
-
-def _foreign_files(folder: Path) -> list[Path]:
-    """Files that no stimulus set writes; hidden ones are the workflow's own marks."""
-    if folder.exists() and not folder.is_dir():
-        return [folder]
-    files = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
-    images = {file for file in files if len(file.parts) == 2 and file.suffix == ".png"}
-    return [f for f in files if f not in images and str(f) not in TABLES and not f.name.startswith(".")]
-
-
-@contextmanager
-def _folder_written_whole(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `folder`; swap it in if the block succeeds, else remove it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    replaced = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed run that had this process number
-    try:
-        temporary.mkdir()
-        yield temporary
-        if folder.exists():
-            os.replace(folder, replaced)
-        os.replace(temporary, folder)
-    except BaseException:
-        if replaced.exists() and not folder.exists():
-            os.replace(replaced, folder)
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if folder.exists():
-            shutil.rmtree(replaced, ignore_errors=True)

@@ -1,0 +1,125 @@
+"""Stimulus sets on disk: PNG files with a manifest and a luminance check, a whole folder or nothing."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from neurostatic.store import InputError, read_table, report_problems, write_table
+
+MANIFEST_COLUMNS = (
+    "image_class",
+    "image_id",
+    "owner_scan",
+    "owner_unit_id",
+    "x_shift",
+    "y_shift",
+    "file",
+    "sha256",
+    "predicted_response",
+)
+TABLES = ("manifest.csv", "manifest.csv.json", "qc.csv", "qc.csv.json")
+
+
+@dataclass(frozen=True)
+class StimulusSet:
+    """Images (image, y, x) uint8; the manifest and the quality table have one row for each, in this order."""
+
+    images: np.ndarray
+    manifest: pd.DataFrame
+    qc: pd.DataFrame
+
+
+def write_set(stimulus_set: StimulusSet, folder: str | Path, provenance: dict) -> None:
+    """Write {image_class}/{image_id}.png (8-bit gray), manifest.csv and qc.csv: the whole folder or nothing.
+
+    An earlier set under this name is replaced with all its files.
+
+    Raises:
+        InputError: the folder holds files that are not a stimulus set's; they would be lost.
+    """
+    folder = Path(folder)
+    foreign = _foreign_files(folder)
+    report_problems(f"{folder}: holds files that are not of a stimulus set", [str(path) for path in foreign])
+    with _folder_written_whole(folder) as temporary:
+        for file, image in zip(stimulus_set.manifest["file"], stimulus_set.images, strict=True):
+            (temporary / file).parent.mkdir(exist_ok=True)
+            Image.fromarray(image).save(temporary / file)
+        write_table(stimulus_set.manifest, temporary / "manifest.csv", provenance)
+        write_table(stimulus_set.qc, temporary / "qc.csv", provenance)
+
+
+def read_set(folder: str | Path) -> tuple[pd.DataFrame, np.ndarray]:
+    """Read a stimulus set: manifest, and images (image, y, x) uint8 in its order.
+
+    Raises:
+        InputError: every image that is missing, is not 8-bit gray, differs in size, or whose pixels differ
+            from the checksum in the manifest.
+    """
+    folder = Path(folder)
+    manifest = read_table(folder / "manifest.csv", MANIFEST_COLUMNS)
+    manifest["owner_scan"] = manifest["owner_scan"].astype(str)
+    if manifest.empty:
+        raise InputError(f"{folder / 'manifest.csv'}: names no image")
+    images, problems = [], []
+    for file, sha256 in zip(manifest["file"], manifest["sha256"], strict=True):
+        try:
+            with Image.open(folder / file) as picture:
+                mode, image = picture.mode, np.asarray(picture)
+        except (OSError, ValueError, SyntaxError) as error:  # pillow reports some broken PNGs as SyntaxError
+            problems.append(f"{file}: not a readable image ({error})")
+            continue
+        if mode != "L":
+            problems.append(f"{file}: not an 8-bit gray image (mode {mode}, shape {image.shape})")
+        elif images and image.shape != images[0].shape:
+            problems.append(f"{file}: shape {image.shape}, the first image has {images[0].shape}")
+        elif image_checksum(image) != sha256:
+            problems.append(f"{file}: the pixels differ from the checksum in manifest.csv")
+        else:
+            images.append(image)
+    report_problems(str(folder), problems)
+    return manifest, np.stack(images)
+
+
+def image_checksum(image: np.ndarray) -> str:
+    """SHA-256 of the pixels of an 8-bit image (y, x)."""
+    return hashlib.sha256(np.ascontiguousarray(image, dtype=np.uint8).tobytes()).hexdigest()
+
+
+def _foreign_files(folder: Path) -> list[Path]:
+    """Files that no stimulus set writes; hidden ones are the workflow's own marks."""
+    if folder.exists() and not folder.is_dir():
+        return [folder]
+    files = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+    images = {file for file in files if len(file.parts) == 2 and file.suffix == ".png"}
+    return [f for f in files if f not in images and str(f) not in TABLES and not f.name.startswith(".")]
+
+
+@contextmanager
+def _folder_written_whole(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `folder`; swap it in if the block succeeds, else remove it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    replaced = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed run that had this process number
+    try:
+        temporary.mkdir()
+        yield temporary
+        if folder.exists():
+            os.replace(folder, replaced)
+        os.replace(temporary, folder)
+    except BaseException:
+        if replaced.exists() and not folder.exists():
+            os.replace(replaced, folder)
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(replaced, ignore_errors=True)

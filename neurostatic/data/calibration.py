@@ -3,75 +3,26 @@
 import dataclasses
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.interpolate import CubicSpline, PchipInterpolator
-from scipy.optimize import minimize_scalar
 
+from neurostatic.data.gamma import (
+    HEADER_ROWS,
+    MIN_MEAN_STEP_CD_M2,
+    fit_gamma,
+    mean_step,
+    measured_columns,
+    value_problems,
+)
+from neurostatic.data.scans.checks import rig_problems
+from neurostatic.data.scans.contract import MONITOR_CALIBRATION
+from neurostatic.data.scans.tables import read_columns
 from neurostatic.store import InputError, report_problems
 
-MAX_GAMMA = 20.0
-MIN_MEAN_STEP_CD_M2 = 0.05  # below this the photometer saw no light: "no luminance measured"
-HEADER_ROWS = 2  # a table's first row (index 0) is the second line of its CSV file
 INTERPOLATIONS = ("pchip", "cubic")
-
-
-@dataclass(frozen=True)
-class GammaFit:
-    """luminance = amplitude * pixel_value^gamma + offset (cd/m2), with the mean squared error of the fit."""
-
-    amplitude: float
-    gamma: float
-    offset: float
-    mse: float
-
-
-def fit_gamma(pixel_value: np.ndarray, luminance_cd_m2: np.ndarray) -> GammaFit:
-    """Power law of a monitor, by least squares with amplitude and offset >= 0 and 0 < gamma <= 20.
-
-    luminance = amplitude * pixel_value^gamma + offset
-
-    For each gamma the best amplitude and offset follow in closed form (variable projection), so one number is
-    searched, without random restarts. Upstream's 200 restarts stop further from the optimum.
-
-    Args:
-        pixel_value, luminance_cd_m2: (level,) measured table.
-
-    Raises:
-        InputError: unreadable values, fewer than 3 pixel values, or a mean luminance step below 0.05 cd/m2.
-
-    Source: ProcessedMonitorCalibration.GammaFit.
-    """
-    pixel_value, luminance = _as_columns(pixel_value, luminance_cd_m2)
-    problems = _value_problems(pixel_value, luminance, np.arange(len(pixel_value)) + HEADER_ROWS)
-    if not problems and (len(np.unique(pixel_value)) < 3 or pixel_value.min() < 0):
-        problems.append("a gamma fit needs at least 3 different pixel values, none below 0")
-    report_problems("gamma fit", problems)
-
-    largest = pixel_value.max()  # scaled to 0..1, so that amplitude and offset are of one size
-
-    def project(gamma: float) -> tuple[float, float, float]:
-        return _best_line((pixel_value / largest) ** gamma, luminance)
-
-    grid = np.linspace(MAX_GAMMA / 400, MAX_GAMMA, 400)
-    best = grid[np.argmin([project(gamma)[0] for gamma in grid])]
-    bounds = (max(best - grid[0], 1e-6), min(best + grid[0], MAX_GAMMA))
-    precision = {"xatol": 1e-12}
-    refined = minimize_scalar(lambda g: project(g)[0], bounds=bounds, method="bounded", options=precision)
-    gamma = min((best, refined.x), key=lambda g: project(g)[0])
-    mse, amplitude, offset = project(gamma)
-    return GammaFit(float(amplitude / largest**gamma), float(gamma), float(offset), float(mse))
-
-
-def _best_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
-    """Least squares y = slope * x + offset, both >= 0; (mean squared error, slope, offset)."""
-    spread = x - x.mean()
-    slope = spread @ y / (spread @ spread)
-    # With two unknowns the constrained optimum is the free one, or lies on one of the two borders.
-    borders = [(0.0, max(y.mean(), 0.0)), (max(x @ y / (x @ x), 0.0), 0.0)]
-    lines = [(slope, y.mean() - slope * x.mean()), *borders]
-    return min((np.mean((a * x + c - y) ** 2), a, c) for a, c in lines if a >= 0 and c >= 0)
 
 
 class MonitorCalibration:
@@ -100,10 +51,9 @@ class MonitorCalibration:
         file_rows: np.ndarray | None = None,
         source: str = "monitor calibration",
     ):
-        pixel_value, luminance = _as_columns(pixel_value, luminance_cd_m2)
-        rows = np.arange(len(pixel_value)) + HEADER_ROWS if file_rows is None else np.asarray(file_rows)
-        measured = pixel_value, luminance, rows
-        problems = _value_problems(*measured) or _curve_problems(*measured)
+        measured = measured_columns(pixel_value, luminance_cd_m2, file_rows, source)
+        problems = value_problems(*measured) or _curve_problems(*measured)
+        pixel_value, luminance, _ = measured
         if interpolation not in INTERPOLATIONS:
             problems.append(f"unknown interpolation '{interpolation}'; allowed: {', '.join(INTERPOLATIONS)}")
         elif interpolation == "cubic" and len(pixel_value) < 4:
@@ -156,6 +106,8 @@ class MonitorCalibration:
         piece = np.searchsorted(self.luminance_cd_m2, luminance, side="right") - 1
         piece = np.clip(piece, 0, len(self.luminance_cd_m2) - 2)
         low, high = self.pixel_value[piece], self.pixel_value[piece + 1]
+        low = np.where(luminance >= self.luminance_cd_m2[piece + 1], high, low)  # a measured level is known exactly,
+        high = np.where(luminance <= self.luminance_cd_m2[piece], low, high)  # where the curve ends flat, too
         pixel = np.interp(luminance, self.luminance_cd_m2, self.pixel_value)
         for _ in range(100):
             excess = self._curve(pixel) - luminance
@@ -171,33 +123,113 @@ class MonitorCalibration:
         return pixel
 
 
+def read_calibrations(path: str | Path) -> pd.DataFrame:
+    """The calibrations of a monitor_calibration.csv, indexed by their place in the file.
+
+    Raises InputError that lists every missing column and every value that is not allowed.
+    """
+    problems: list[str] = [] if Path(path).is_file() else [f"{path}: no such file"]
+    table = read_columns(Path(path), MONITOR_CALIBRATION, problems)
+    report_problems("monitor calibration", problems)
+    return table.set_axis(table.index - HEADER_ROWS)
+
+
+@dataclass(frozen=True)
+class _Measurement:
+    """One calibration of a table: its timestamp as written there, its distance to the scan, its rows by pixel value."""
+
+    timestamp: str
+    rig: str | None
+    gap_hours: float
+    rows: pd.DataFrame
+
+    @property
+    def is_dark(self) -> bool:
+        """No light was measured. Unreadable numbers (NaN) are not dark: MonitorCalibration names their rows."""
+        return mean_step(self.rows["pixel_value"], self.rows["luminance_cd_m2"]) < MIN_MEAN_STEP_CD_M2
+
+
 def closest_calibration(
     table: pd.DataFrame,
     scan_timestamp: str | datetime,
+    rig: str | None = None,
+    max_gap_hours: float = np.inf,
 ) -> tuple[str, float, pd.DataFrame]:
-    """The calibration measured nearest in time to a scan, before or after it; on a tie the earlier one.
+    """The calibration of the scan's rig nearest in time to it, before or after; on a tie the earlier one.
 
-    Calibrations that measured no light (mean luminance step below 0.05 cd/m2) are passed over.
+    gap = |scan - calibration| in hours (whole seconds / 3600)
+
+    Calibrations that measured no light (mean luminance step below 0.05 cd/m2) are passed over. A table without a
+    column rig is of one monitor, that of the scan, whatever its rig is called.
 
     Args:
-        table: columns timestamp (ISO 8601, one per calibration), pixel_value, luminance_cd_m2.
+        table: columns timestamp (ISO 8601, one per calibration), pixel_value, luminance_cd_m2; and rig, if it is of
+            several monitors.
         scan_timestamp: ISO 8601, or a datetime; with a time zone exactly if the table's timestamps have one.
+        rig: where the scan was recorded.
+        max_gap_hours: largest gap that is allowed; the published choice has no limit.
 
     Returns:
-        (timestamp as written in the table, distance in hours (whole seconds / 3600), rows of that
-        calibration).
+        (timestamp as written in the table, gap in hours, rows of that calibration by pixel value).
 
     Raises:
-        InputError: unreadable timestamps, missing columns, or no calibration that measured light.
+        InputError: unreadable timestamps, missing columns, a rig that is not in the table, no calibration that
+            measured light, or one that is too far from the scan.
 
     Source: ClosestCalibration.
     """
-    missing = [n for n in ("timestamp", "pixel_value", "luminance_cd_m2") if n not in table.columns]
+    own = [one for one in _measurements(table, scan_timestamp, rig) if one.rig in (None, rig)]
+    where = f"monitor calibration of rig {rig}" if own[0].rig else "monitor calibration"
+    candidates = [one for one in own if not one.is_dark]
+    if not candidates:
+        raise InputError(
+            f"{where}: none of {len(own)} calibrations measured light "
+            f"(mean luminance step of at least {MIN_MEAN_STEP_CD_M2} cd/m2)"
+        )
+    nearest = min(candidates, key=lambda one: one.gap_hours)  # on a tie the first, earlier
+    if nearest.gap_hours > max_gap_hours:
+        raise InputError(
+            f"{where}: the one nearest to the scan ({scan_timestamp}) was measured at {nearest.timestamp}, "
+            f"{nearest.gap_hours:.6g} h from it; allowed are at most {max_gap_hours:g} h (calibration.max_gap_hours)"
+        )
+    return nearest.timestamp, nearest.gap_hours, nearest.rows
+
+
+def fit_calibrations(table: pd.DataFrame, scan_timestamp: str | datetime, rig: str | None = None) -> pd.DataFrame:
+    """The power law of every calibration that measured light, and which of them is nearest to a scan.
+
+    Args:
+        table, scan_timestamp, rig: as for closest_calibration, which chooses.
+
+    Returns:
+        timestamp, rig (if the table has it), amplitude, gamma, offset, mse, gap_hours, chosen; a row a calibration,
+        by time, those of other rigs too.
+
+    Raises:
+        InputError: as closest_calibration and fit_gamma.
+
+    Source: ProcessedMonitorCalibration.
+    """
+    chosen = closest_calibration(table, scan_timestamp, rig)[2]
+    fits = []
+    for one in _measurements(table, scan_timestamp, rig):
+        if not one.is_dark:
+            columns = one.rows["pixel_value"], one.rows["luminance_cd_m2"]
+            fit = fit_gamma(*columns, one.rows.index + HEADER_ROWS, f"gamma fit of {one.timestamp}")
+            place = {"timestamp": one.timestamp} if one.rig is None else {"timestamp": one.timestamp, "rig": one.rig}
+            found = {"gap_hours": one.gap_hours, "chosen": one.rows.index.equals(chosen.index)}
+            fits.append(place | dataclasses.asdict(fit) | found)
+    return pd.DataFrame(fits)
+
+
+def _measurements(table: pd.DataFrame, scan_timestamp: str | datetime, rig: str | None) -> list[_Measurement]:
+    """Every calibration of a table, by time."""
+    missing = [name for name in ("timestamp", "pixel_value", "luminance_cd_m2") if name not in table.columns]
     report_problems("monitor calibration", [f"column '{name}' is missing" for name in missing])
     scan_time = _parse_time(scan_timestamp)
     times = [_parse_time(text) for text in table["timestamp"]]
     rows = table.index.to_numpy() + HEADER_ROWS
-    problems = []
+    problems = [] if len(table) else ["has no rows"]
     for row, text, time in zip(rows, table["timestamp"], times, strict=True):
         if time is None:
             problems.append(f"row {row}: timestamp '{text}' is not ISO 8601")
@@ -205,38 +237,21 @@ def closest_calibration(
         problems.append(f"scan timestamp '{scan_timestamp}' is not ISO 8601")
     elif not problems and {time.tzinfo is None for time in times} - {scan_time.tzinfo is None}:
         problems.append("give a time zone for the scan and for every calibration, or for none of them")
+    rigs = [None] * len(table)
+    if "rig" in table.columns:
+        problems += [f"row {row}: rig is empty" for row in rows[table["rig"].isna()]]
+        problems += rig_problems(table, rig)
+        rigs = table["rig"].astype(str).tolist()
     report_problems("monitor calibration", problems)
 
-    candidates = []
-    for time in sorted(set(times)):
-        measured = table[[other == time for other in times]]
-        # Unreadable numbers (NaN) stay in: MonitorCalibration names their rows.
-        if not _mean_step(measured["luminance_cd_m2"].to_numpy()) < MIN_MEAN_STEP_CD_M2:
-            gap_hours = int(abs((scan_time - time).total_seconds())) / 3600
-            candidates.append((gap_hours, measured))
-    if not candidates:
-        raise InputError(
-            f"monitor calibration: none of {len(set(times))} calibrations measured light "
-            f"(mean luminance step of at least {MIN_MEAN_STEP_CD_M2} cd/m2)"
-        )
-    gap_hours, measured = min(candidates, key=lambda candidate: candidate[0])  # on a tie the first, earlier
-    return str(measured["timestamp"].iloc[0]), gap_hours, measured
-
-
-def fit_calibrations(table: pd.DataFrame) -> pd.DataFrame:
-    """ProcessedMonitorCalibration: the power law of every calibration of a table.
-
-    Args:
-        table: timestamp, pixel_value, luminance_cd_m2.
-
-    Returns:
-        timestamp, amplitude, gamma, offset, mse, one row a timestamp.
-    """
-    fits = []
-    for timestamp, rows in table.groupby("timestamp", sort=True):
-        fit = fit_gamma(rows.pixel_value.to_numpy(), rows.luminance_cd_m2.to_numpy())
-        fits.append({"timestamp": timestamp, **dataclasses.asdict(fit)})
-    return pd.DataFrame(fits)
+    places = list(zip(times, rigs, strict=True))
+    found = []
+    for time, name in sorted(set(places), key=lambda place: (place[0], str(place[1]))):
+        measured = table[[place == (time, name) for place in places]]
+        gap_hours = int(abs((scan_time - time).total_seconds())) / 3600
+        measured_at = str(measured["timestamp"].iloc[0])
+        found.append(_Measurement(measured_at, name, gap_hours, measured.sort_values("pixel_value", kind="stable")))
+    return found
 
 
 def _parse_time(text: str | datetime) -> datetime | None:
@@ -246,36 +261,6 @@ def _parse_time(text: str | datetime) -> datetime | None:
         return datetime.fromisoformat(str(text).strip())
     except ValueError:
         return None
-
-
-def _mean_step(luminance: np.ndarray) -> float:
-    steps = np.diff(_numbers(luminance))
-    return float(steps.mean()) if len(steps) else 0.0
-
-
-def _as_columns(pixel_value: np.ndarray, luminance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    pixel_value, luminance = _numbers(pixel_value), _numbers(luminance)
-    counts = len(pixel_value), len(luminance)
-    if counts[0] != counts[1]:
-        raise InputError(f"monitor calibration: {counts[0]} pixel values but {counts[1]} luminances")
-    return pixel_value, luminance
-
-
-def _numbers(values: np.ndarray) -> np.ndarray:
-    """As floats; what cannot be read as a number is NaN."""
-    return pd.to_numeric(pd.Series(np.asarray(values)), errors="coerce").to_numpy(dtype=float)
-
-
-def _value_problems(pixel_value: np.ndarray, luminance: np.ndarray, rows: np.ndarray) -> list[str]:
-    problems = []
-    for name, values in (("pixel_value", pixel_value), ("luminance_cd_m2", luminance)):
-        problems += [f"row {row}: {name} is not a finite number" for row in rows[~np.isfinite(values)]]
-    if not problems and _mean_step(luminance) < MIN_MEAN_STEP_CD_M2:
-        problems.append(
-            f"no luminance measured: the mean step is {_mean_step(luminance):.3g} cd/m2, "
-            f"at least {MIN_MEAN_STEP_CD_M2} is needed"
-        )
-    return problems
 
 
 def _curve_problems(pixel_value: np.ndarray, luminance: np.ndarray, rows: np.ndarray) -> list[str]:

@@ -2,10 +2,12 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from neurostatic.store import BLOCK_BYTES, InputError
+from neurostatic.store import BLOCK_BYTES, InputError, read_table
 
 
 def area_resize(
@@ -49,6 +51,43 @@ def area_resize(
             means /= n_y * n_x
             target[block] = to_levels(means) if rounded and images.dtype == np.uint8 else means
     return resized
+
+
+def read_shown_images(
+    export: str | Path,
+    image_class: np.ndarray,
+    image_id: np.ndarray,
+    height: int,
+    width: int,
+    rows: Sequence[int] | None = None,
+) -> np.ndarray:
+    """Images of a raw scan export as they were shown, reduced to a size by area averaging.
+
+    Args:
+        export: folder of the export, with images.npy and images.csv.
+        image_class, image_id: (image,) which images; rows: positions among these, None means all.
+
+    Returns:
+        (row, height, width) float32 px.
+
+    Raises InputError if an image is not in the export, or they are in color or smaller than asked for.
+    """
+    images = np.load(Path(export) / "images.npy", mmap_mode="r")
+    table = read_table(Path(export) / "images.csv", ("image_class", "image_id"))
+    listed = pd.MultiIndex.from_arrays([table.image_class.astype(str), table.image_id.astype(int)])
+    rows = np.arange(len(image_id)) if rows is None else np.asarray(rows)
+    wanted = pd.MultiIndex.from_arrays(
+        [np.asarray(image_class)[rows].astype(str), np.asarray(image_id)[rows].astype(int)]
+    )
+    places = listed.get_indexer(wanted)
+    if (places < 0).any():
+        raise InputError(f"{export}: image {wanted[np.argmax(places < 0)]} is not in images.csv")
+    if images.ndim != 3 or images.shape[1] < height or images.shape[2] < width:
+        raise InputError(
+            f"{export}: images of shape {images.shape[1:]}; for stimuli of {height} x {width} px gray images of at "
+            "least this size are needed"
+        )
+    return area_resize(images, height, width, places, rounded=False)
 
 
 def picture_hashes(images: np.ndarray, rows: Sequence[int] | None = None) -> np.ndarray:

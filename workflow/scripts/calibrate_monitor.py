@@ -1,19 +1,28 @@
-"""Fit every monitor calibration of a scan, and choose the one nearest to it in time."""
+"""Fit every monitor calibration of a scan, and choose the one of its rig that is nearest to it in time."""
+
+from pathlib import Path
 
 import yaml
 from door import door, origin
 
-from neurostatic.data.calibration import closest_calibration, fit_calibrations
-from neurostatic.store import read_table, write_table
+from neurostatic.data.calibration import (
+    MonitorCalibration,
+    closest_calibration,
+    fit_calibrations,
+    read_calibrations,
+)
+from neurostatic.data.gamma import fit_residuals
+from neurostatic.store import write_table
 
 with door(snakemake):
-    with open(snakemake.input.scan) as file:
-        timestamp = yaml.safe_load(file)["timestamp"]
-    table = read_table(snakemake.input.calibrations, ("timestamp", "pixel_value", "luminance_cd_m2"))
-    nearest, gap_hours, rows = closest_calibration(table, timestamp)
+    options = snakemake.params.calibration
+    info = yaml.safe_load(Path(snakemake.input.scan).read_text(encoding="utf-8"))
+    rig = None if info.get("rig") is None else str(info["rig"])
+    table = read_calibrations(snakemake.input.calibrations)
+    nearest, gap_hours, rows = closest_calibration(table, info["timestamp"], rig, options["max_gap_hours"])
+    MonitorCalibration.from_table(rows, options["interpolation"])  # refused here, before anything waits for it
+    fits = fit_calibrations(table, info["timestamp"], rig)
     made = origin(snakemake)
-    write_table(
-        fit_calibrations(table).assign(chosen=lambda fits: fits.timestamp == nearest), snakemake.output.fit, made
-    )
-    write_table(rows, snakemake.output.table, made)
+    write_table(fits, snakemake.output.fit, made)
+    write_table(fit_residuals(rows, fits[fits.chosen].iloc[0]), snakemake.output.table, made)
     print(f"calibration of {nearest}, {gap_hours:.1f} h from the scan")

@@ -266,7 +266,11 @@ def _calibrations(scan: Scan) -> list[str]:
     table = scan.monitor_calibration
     if table is None:
         return []
-    problems = _duplicates(table, "monitor_calibration.csv", ["timestamp", "pixel_value"])
+    of_a_monitor = ["rig"] if "rig" in table else []
+    problems = _duplicates(table, "monitor_calibration.csv", ["timestamp", *of_a_monitor, "pixel_value"])
+    rig = scan.info.get("rig", "")  # "": scan.yaml cannot be read
+    if rig is None or (rig and isinstance(rig, str)):
+        problems += rig_problems(table, rig)
     times = filter(is_time, [*table.timestamp, scan.info.get("timestamp")])
     if len({datetime.fromisoformat(time).tzinfo is None for time in times}) > 1:
         problems.append(
@@ -274,3 +278,12 @@ def _calibrations(scan: Scan) -> list[str]:
             "allowed is a time zone in all rows and in scan.yaml, or in none"
         )
     return problems
+
+
+def rig_problems(table: pd.DataFrame, rig: str | None) -> list[str]:
+    """A line if monitor_calibration.csv is of named rigs, and the scan of none of them."""
+    rigs = sorted(set(table["rig"].dropna().astype(str))) if "rig" in table else []
+    if not rigs or rig in rigs:
+        return []
+    found = "is missing" if rig is None else f"found {rig!r}"
+    return [f"scan.yaml, key rig: {found}, allowed is one of monitor_calibration.csv: {', '.join(rigs)}"]

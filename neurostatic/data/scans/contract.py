@@ -117,6 +117,7 @@ MONITOR_CALIBRATION = {
     "timestamp": Column("time"),
     "pixel_value": Column("float", low=0, high=255),
     "luminance_cd_m2": Column("float", low=0),
+    "rig": Column("text", needed=False),  # if the table is of several monitors
 }
 
 
@@ -131,7 +132,7 @@ class Scan:
         name: name of the folder.
         folder: where the export is.
         info: scan.yaml: animal_id, session, scan_idx, stim_type, timestamp (ISO 8601 text), and loop_group, day,
-            mei_source (None for a scan outside a loop).
+            mei_source (None for a scan outside a loop), rig (None if not given).
         form: 'traces' or 'responses'.
         units: all units, with the columns UNITS; brain_area and layer only where the file has them.
         fields: imaging fields, with the columns FIELDS.
@@ -147,7 +148,7 @@ class Scan:
         responses: (trial, unit); None in the traces form, as the next.
         behavior: pupil_radius, dpupil, treadmill, pupil_x, pupil_y.
         stack_coordinates: stack, unit_id, x_um, y_um, z_um, or None.
-        monitor_calibration: timestamp, pixel_value, luminance_cd_m2, or None.
+        monitor_calibration: timestamp, pixel_value, luminance_cd_m2, and rig where the file has it; or None.
         survey: of `traces` or `responses`.
     """
 

@@ -148,6 +148,11 @@ def _read_info(path: Path, problems: list[str]) -> dict:
             f"{path.name}, key stim_type: found {QUOTE.repr(info['stim_type'])}, "
             f"allowed is one of {', '.join(contract.STIM_TYPES)}"
         )
+    rig = info.setdefault("rig", None)
+    if isinstance(rig, int) and not isinstance(rig, bool):  # YAML reads a rig called 4 as a number
+        info["rig"] = str(rig)
+    elif rig is not None and not (isinstance(rig, str) and rig):
+        problems.append(f"{path.name}, key rig: found {QUOTE.repr(rig)}, allowed is some text")
     timestamp = info.setdefault("timestamp", None)
     if isinstance(timestamp, datetime.date):  # YAML reads an unquoted date as one; a datetime is a date too
         info["timestamp"] = timestamp.isoformat()

@@ -33,7 +33,7 @@ TABLES = {  # a file's columns in either form
     "stack_coordinates.csv": contract.STACK_COORDINATES,
     "monitor_calibration.csv": contract.MONITOR_CALIBRATION,
 }
-INFO_KEYS = (*INFO_NUMBERS, "stim_type", "mei_source", "timestamp")
+INFO_KEYS = (*INFO_NUMBERS, "stim_type", "mei_source", "rig", "timestamp")
 
 
 def find_remarks(scan: Scan) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from neurostatic.config import SIMULATE, read_config
+from neurostatic.config import SIMULATE, STIMULUS_SETS, read_config
 from neurostatic.data.scans import OPTIONAL_FILES, TRACES_FORM
 from neurostatic.provenance import code_of
 from neurostatic.store import InputError
@@ -29,7 +29,7 @@ wildcard_constraints:
     network="[A-Za-z0-9_.-]+",
     seed=r"\d+",
     loop="[A-Za-z0-9_-]+",
-    kind="mei_vs_rf",
+    kind="|".join(STIMULUS_SETS),
     model_type="cnn|linear",
 
 

@@ -118,3 +118,22 @@ def row_permutation_test(
     if exact:
         return trace, reached / len(orders)
     return trace, (1 + reached) / (1 + n_permutations)
+
+
+def compare_pairs(first: np.ndarray, second: np.ndarray) -> tuple[int, float, float, float]:
+    """Is the first of a pair larger than the second, over many pairs? Wilcoxon's signed-rank test, two-sided.
+
+    Args:
+        first, second: (n,); pairs with a NaN are left out.
+
+    Returns:
+        (number of pairs, fraction of pairs with first > second, statistic: the smaller rank sum, p value); NaN for
+        fewer than 2 pairs, statistic and p also where all pairs are equal.
+    """
+    difference = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
+    difference = difference[np.isfinite(difference)]
+    n = len(difference)
+    if n < 2:
+        return n, np.nan, np.nan, np.nan
+    statistic, p = stats.wilcoxon(difference) if difference.any() else (np.nan, np.nan)
+    return n, float((difference > 0).mean()), float(statistic), float(p)

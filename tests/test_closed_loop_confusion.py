@@ -118,7 +118,7 @@ def test_diagonal_of_normalized_responses():
     np.testing.assert_allclose(entries["df"], [17.93812, 17.332207, 17.936847], rtol=1e-5)
     np.testing.assert_allclose(entries["p_value"], [0.001471, 0.000938, 0.004141], rtol=1e-3)
     np.testing.assert_allclose(entries["q_value"], stats.false_discovery_control(entries["p_value"]))
-    assert (entries[["cnn_n", "rf_n"]] == 10).all(axis=None)
+    assert (entries[["mei_n", "control_n"]] == 10).all(axis=None)
 
 
 def test_welch_of_unit_0_is_that_of_its_trials():
@@ -137,7 +137,7 @@ def test_welch_of_unit_0_is_that_of_its_trials():
 
 def test_diagonal_of_z_scores():
     entries = diagonal_entries(pool_confusions([golden_scan("A", "zscore"), golden_scan("B", "zscore")]))
-    np.testing.assert_allclose(entries["cnn_resp"], [1.642761, 1.558603, 1.492336], rtol=1e-5)
+    np.testing.assert_allclose(entries["mei_resp"], [1.642761, 1.558603, 1.492336], rtol=1e-5)
     np.testing.assert_allclose(entries["diff_resp"], [1.211413, 1.310117, 1.200528], rtol=1e-5)
     np.testing.assert_allclose(entries["t_diff"], [3.845396, 3.978975, 3.283518], rtol=1e-5)
 
@@ -307,19 +307,23 @@ def test_matrix_is_square_with_nan_where_nothing_was_shown():
 
 def test_dataset_survives_the_disk_and_agrees_with_the_tables(tmp_path):
     summaries = {
-        response: pool_confusions([golden_scan("A", response), golden_scan("B", response)])
+        ("mei_vs_rf", response): pool_confusions([golden_scan("A", response), golden_scan("B", response)])
         for response in ("normalized", "zscore")
     }
+    gabors = summaries["mei_vs_rf", "normalized"].replace({"linear": "gabor"})
+    summaries["mei_vs_gabor", "normalized"] = gabors[gabors.image_unit_id > 0]
     write_arrays(confusion_dataset(summaries), tmp_path / "confusion.zarr.zip", {})
     arrays = read_arrays(tmp_path / "confusion.zarr.zip")
-    assert arrays["mu"].dims == ("response", "model_type", "image_unit_id", "matched_unit_id")
-    for response, table in summaries.items():
-        for model_type in ("cnn", "linear"):
-            stored = arrays["mu"].sel(response=response, model_type=model_type)
+    assert arrays["mu"].dims == ("kind", "response", "model_type", "image_unit_id", "matched_unit_id")
+    for (kind, response), table in summaries.items():
+        for model_type in table.model_type.unique():
+            stored = arrays["mu"].sel(kind=kind, response=response, model_type=model_type)
             np.testing.assert_array_equal(stored, confusion_matrix(table, model_type))
-    assert (arrays["n"] == 10).all()
-    entries = summaries["zscore"].set_index(["model_type", "image_unit_id", "matched_unit_id"])
-    at = {"response": "zscore", "model_type": "linear", "image_unit_id": 2, "matched_unit_id": 0}
+    assert (arrays["n"].sel(kind="mei_vs_rf", model_type=["cnn", "linear"]) == 10).all()
+    assert (arrays["n"].sel(kind="mei_vs_gabor", model_type="linear") == 0).all()
+    assert (arrays["n"].sel(kind="mei_vs_gabor", model_type="gabor", image_unit_id=0) == 0).all()
+    entries = summaries["mei_vs_rf", "zscore"].set_index(["model_type", "image_unit_id", "matched_unit_id"])
+    at = {"kind": "mei_vs_rf", "response": "zscore", "model_type": "linear", "image_unit_id": 2, "matched_unit_id": 0}
     assert arrays["sem"].sel(at) == entries.loc[("linear", 2, 0), "sem_resp"]
 
 
@@ -337,3 +341,13 @@ def test_diagonal_targets_name_the_matched_unit_of_each_scan():
     targets = diagonal_targets([first, second]).set_index("unit_id")
     assert targets.loc[1].tolist() == ["31;7", "5;5", "4;4"]
     assert targets.loc[2].tolist() == ["44;", "3;", ";"]
+
+
+def test_any_pair_of_classes_can_be_compared():
+    """MEIs against Gabors give what MEIs against RFs give, if the responses are the same."""
+    summary = pool_confusions([golden_scan("A", "normalized")])
+    renamed = summary.replace({"linear": "gabor"})
+    pd.testing.assert_frame_equal(diagonal_entries(renamed, ("cnn", "gabor")), diagonal_entries(summary))
+    assert diagonal_entries(renamed).empty
+    swapped = diagonal_entries(summary, ("linear", "cnn"))
+    np.testing.assert_allclose(swapped.diff_resp, -diagonal_entries(summary).diff_resp)

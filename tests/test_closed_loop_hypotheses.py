@@ -76,10 +76,10 @@ def test_golden_z_score_matrix():
 
 def test_golden_diagonal():
     tests = results(golden_summary("normalized"))
-    assert tests.loc["cnn_vs_linear_wilcoxon", "p_value"] == 0.25  # all 3 differences positive: 2 / 2^3
-    assert tests.loc["cnn_greater_fraction", "statistic"] == 1.0
-    assert tests.loc["welch_cnn_greater_p05", "statistic"] == 3
-    assert tests.loc["welch_linear_greater_p05", "statistic"] == 0
+    assert tests.loc["mei_vs_control_wilcoxon", "p_value"] == 0.25  # all 3 differences positive: 2 / 2^3
+    assert tests.loc["mei_greater_fraction", "statistic"] == 1.0
+    assert tests.loc["welch_mei_greater_p05", "statistic"] == 3
+    assert tests.loc["welch_control_greater_p05", "statistic"] == 0
     cnn = np.array([3.296465, 3.405744, 3.436778])
     linear = cnn - [1.211413, 1.310117, 1.200528]
     np.testing.assert_allclose(tests.loc["ratio_of_means", "statistic"], cnn.sum() / linear.sum(), rtol=1e-5)
@@ -97,7 +97,7 @@ def test_a_true_loop_is_found(seed):
     assert tests.loc["diagonal_permutation", "p_value"] < 0.001
     assert tests.loc["diagonal_dominance", "statistic"] > 0.5
     assert tests.loc["diagonal_argmax_fraction", "statistic"] > 0.5
-    assert tests.loc["cnn_vs_linear_wilcoxon", "p_value"] < 0.01
+    assert tests.loc["mei_vs_control_wilcoxon", "p_value"] < 0.01
     assert tests.loc["ratio_of_means", "statistic"] > 1.1
 
 
@@ -164,10 +164,10 @@ def test_preference_is_that_of_each_cell_over_images():
 def test_too_few_units_give_nan_and_no_error():
     one = pd.concat([diagonal_summary([2], "cnn"), diagonal_summary([1], "linear")])
     tests = results(one)
-    described = tests.drop(index=["welch_cnn_greater_p05", "welch_linear_greater_p05"])
+    described = tests.drop(index=["welch_mei_greater_p05", "welch_control_greater_p05"])
     assert described[["statistic", "p_value"]].isna().all(axis=None)
     assert (tests["n"] == 1).all()
-    assert tests.loc["welch_cnn_greater_p05", "statistic"] == 1
+    assert tests.loc["welch_mei_greater_p05", "statistic"] == 1
     linear_only = results(diagonal_summary([1, 2], "linear"))
     assert (linear_only["n"] == 0).all() and linear_only["statistic"].isna().all()
 
@@ -175,7 +175,7 @@ def test_too_few_units_give_nan_and_no_error():
 def test_equal_diagonals_have_no_wilcoxon():
     same = [diagonal_summary([2, 3], kind) for kind in ("cnn", "linear")]
     tests = results(pd.concat(same))
-    assert np.isnan(tests.loc["cnn_vs_linear_wilcoxon", "p_value"])
+    assert np.isnan(tests.loc["mei_vs_control_wilcoxon", "p_value"])
     assert tests.loc["ratio_of_means", "statistic"] == 1.0
 
 

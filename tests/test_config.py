@@ -22,10 +22,11 @@ from neurostatic.config import (
 from neurostatic.store import InputError
 
 ROOT = Path(__file__).parents[1]
+DAY3 = {"day3": "mei_vs_rf"}
 SCANS = {
     "scans": {"day1": "raw/day1", "day3": "simulate"},
     "datasets": {"mouse1": ["day1"]},
-    "loops": {"loop1": {"dataset": "mouse1", "source": "day1", "targets": ["day3"]}},
+    "loops": {"loop1": {"dataset": "mouse1", "source": "day1", "targets": DAY3}},
 }
 GRID = """
 core: [StackedLinearGaussianLaplace, GaussianLaplace]
@@ -57,7 +58,7 @@ def test_a_small_config_has_the_published_defaults():
     assert (network.hidden_channels, network.input_kern, network.hidden_kern) == (32, 15, 7)
     assert (network.layers, network.skip, network.scale_n) == (3, 3, 5)
     assert (network.gauss_sigma, network.gauss_bias, network.gamma_features) == (0.5, 0, 1)
-    assert config.loops["loop1"].targets == ("day3",)
+    assert config.loops["loop1"].targets == {"day3": "mei_vs_rf"}
     assert config.datasets == {"mouse1": ("day1",)}
 
 
@@ -279,9 +280,18 @@ def test_both_the_cnn_and_the_linear_model_are_needed():
     [
         ({"datasets": {}, "loops": {}}, "datasets: is empty"),
         ({"datasets": {"mouse1": ["day1", "day2"]}}, "datasets.mouse1: scan 'day2' is not in scans"),
-        ({"loops": {"l": {"dataset": "mouse2", "source": "day1", "targets": ["day3"]}}}, "'mouse2' is not in datasets"),
-        ({"loops": {"l": {"dataset": "mouse1", "source": "day3", "targets": ["day3"]}}}, "'day3' is not a scan of"),
-        ({"loops": {"l": {"dataset": "mouse1", "source": "day1", "targets": ["day4"]}}}, "'day4' is not in scans"),
+        (
+            {"loops": {"l": {"dataset": "mouse2", "source": "day1", "targets": DAY3}}},
+            "'mouse2' is not in datasets",
+        ),
+        (
+            {"loops": {"l": {"dataset": "mouse1", "source": "day3", "targets": DAY3}}},
+            "'day3' is not a scan of",
+        ),
+        (
+            {"loops": {"l": {"dataset": "mouse1", "source": "day1", "targets": {"day4": "mei_vs_rf"}}}},
+            "'day4' is not in scans",
+        ),
         ({"loops": {"l": {"dataset": "mouse1", "source": "day1"}}}, "loops.l.targets: is missing"),
         ({"loops": {"l/1": SCANS["loops"]["loop1"]}}, "name 'l/1': only letters, digits, '-' and '_' are allowed"),
         ({"scans": {**SCANS["scans"], "mäus": "raw"}}, "name 'mäus': only letters, digits"),
@@ -298,7 +308,10 @@ def test_all_problems_come_in_one_message():
         training={"patience": 0, "batch_size": "sixty", "epochs": 3},
         networks={"gamma_input": [-1, 50], "gamma_hidden": [0.1, 1.0]},
         datasets={"mouse1": ["day1", "day2"]},
-        loops={"loop1": {"dataset": "mouse3", "source": "day1", "targets": ["day3"]}, "loop2": {"dataset": "mouse1"}},
+        loops={
+            "loop1": {"dataset": "mouse3", "source": "day1", "targets": DAY3},
+            "loop2": {"dataset": "mouse1"},
+        },
     )
     expected = [
         "unit: unknown key",

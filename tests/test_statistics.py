@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from neurostatic.statistics import benjamini_hochberg, pearson, row_permutation_test, welch_from_summary
+from neurostatic.statistics import benjamini_hochberg, compare_pairs, pearson, row_permutation_test, welch_from_summary
 
 
 def test_pearson_agrees_with_scipy_and_is_one_with_itself():
@@ -91,3 +91,13 @@ def test_row_permutation_test_refuses_what_is_not_a_full_square():
     for matrix in (np.zeros((2, 3)), np.array([[1.0, np.nan], [0.0, 1.0]])):
         with pytest.raises(ValueError, match="square matrix"):
             row_permutation_test(matrix, 10, seed=0)
+
+
+def test_pairs_are_compared_by_their_signed_ranks():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(0.4, 1, 30), rng.normal(0, 1, 30)
+    expected = stats.wilcoxon(a, b)
+    found = compare_pairs(np.append(a, np.nan), np.append(b, 1.0))
+    assert found == (30, (a > b).mean(), expected.statistic, expected.pvalue)
+    assert compare_pairs([1.0, 1.0], [1.0, 1.0])[:2] == (2, 0.0) and np.isnan(compare_pairs([1.0, 1.0], [1.0, 1.0])[3])
+    assert compare_pairs([1.0], [0.0])[0] == 1 and np.isnan(compare_pairs([1.0], [0.0])[1:]).all()

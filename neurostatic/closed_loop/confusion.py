@@ -13,8 +13,15 @@ from neurostatic.statistics import benjamini_hochberg, welch_from_summary
 from neurostatic.store import InputError, report_problems
 
 RESPONSES = ("raw", "normalized", "zscore")
-# Image class -> the model that made the image.
-MODEL_TYPES = {"multi_cnn_mei": "cnn", "multi_lin_rf": "linear"}
+# Image class -> what the image is to the cell: its MEI by the CNN, its RF by the linear model, or another control.
+MODEL_TYPES = {
+    "multi_cnn_mei": "cnn",
+    "multi_lin_rf": "linear",
+    "gabor": "gabor",
+    "masked_mei": "masked_mei",
+    "masked_imagenet": "masked_natural",
+}
+PUBLISHED_PAIR = ("cnn", "linear")
 ENTRY = ["model_type", "image_unit_id", "matched_unit_id"]  # what names one cell of the confusion matrices
 
 
@@ -155,11 +162,11 @@ def confusion_matrix(table: pd.DataFrame, model_type: str) -> xr.DataArray:
     )
 
 
-def confusion_dataset(summaries: dict[str, pd.DataFrame]) -> xr.Dataset:
-    """Pack pooled confusions as arrays mu, sem, n (response, model_type, image_unit_id, matched_unit_id).
+def confusion_dataset(summaries: dict[tuple[str, str], pd.DataFrame]) -> xr.Dataset:
+    """Pack pooled confusions as arrays mu, sem, n (kind, response, model_type, image_unit_id, matched_unit_id).
 
     Args:
-        summaries: kind of response (normalized, zscore) -> table of `pool_confusions`.
+        summaries: (kind of stimulus set, kind of response) -> table of `pool_confusions`.
 
     Returns:
         mu, sem (NaN where there is no entry) and n (trials; 0 where there is none). Both unit dimensions hold
@@ -168,17 +175,20 @@ def confusion_dataset(summaries: dict[str, pd.DataFrame]) -> xr.Dataset:
     tables = list(summaries.values())
     model_types = sorted(set().union(*(table["model_type"] for table in tables)))
     units = sorted(set().union(*(table[column] for table in tables for column in ENTRY[1:])))
-    shape = (len(tables), len(model_types), len(units), len(units))
+    kinds, responses = (list(dict.fromkeys(names)) for names in zip(*summaries, strict=True))
+    shape = (len(kinds), len(responses), len(model_types), len(units), len(units))
     mu, sem, n = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, dtype=int)
-    for i, table in enumerate(tables):
+    for (kind, response), table in summaries.items():
         labels = (model_types, units, units)
-        cell = (i, *(pd.Index(k).get_indexer(table[c]) for k, c in zip(labels, ENTRY, strict=True)))
+        entries = (pd.Index(k).get_indexer(table[c]) for k, c in zip(labels, ENTRY, strict=True))
+        cell = (kinds.index(kind), responses.index(response), *entries)
         mu[cell], sem[cell], n[cell] = table["mu_resp"], table["sem_resp"], table["n_repeats"]
-    dims = ("response", *ENTRY)
+    dims = ("kind", "response", *ENTRY)
     return xr.Dataset(
         {"mu": (dims, mu), "sem": (dims, sem), "n": (dims, n)},
         coords={
-            "response": np.array(list(summaries), dtype=str),
+            "kind": np.array(kinds, dtype=str),
+            "response": np.array(responses, dtype=str),
             "model_type": np.array(model_types, dtype=str),
             "image_unit_id": units,
             "matched_unit_id": units,
@@ -186,57 +196,59 @@ def confusion_dataset(summaries: dict[str, pd.DataFrame]) -> xr.Dataset:
     )
 
 
-def diagonal_entries(summary: pd.DataFrame) -> pd.DataFrame:
-    """Each unit's response to its own MEI against its own linear RF (SummaryConfusionDiagonalEntry).
+def diagonal_entries(summary: pd.DataFrame, pair: tuple[str, str] = PUBLISHED_PAIR) -> pd.DataFrame:
+    """Each unit's response to its own MEI against its own control, as the RF (SummaryConfusionDiagonalEntry).
 
-    diff = cnn - rf, diff_sem = sqrt(cnn_sem^2 + rf_sem^2), t = diff / diff_sem; Welch's two-tailed p, and its
+    diff = mei - control, diff_sem = sqrt(mei_sem^2 + control_sem^2), t = diff / diff_sem; Welch's two-tailed p, and its
     Benjamini-Hochberg q over the units. Ranks count from 0 in descending order, ties by unit_id, NaN last.
 
     Args:
         summary: table of `pool_confusions`.
+        pair: model_type of the MEIs and of the controls.
 
     Returns:
-        One row per unit with both images: unit_id, cnn_resp, cnn_sem, cnn_n, rf_resp, rf_sem, rf_n,
+        One row per unit with both images: unit_id, mei_resp, mei_sem, mei_n, control_resp, control_sem, control_n,
         diff_resp, diff_sem, t_diff, diff_rank, t_rank, df, p_value, q_value.
     """
     own = summary[summary["image_unit_id"] == summary["matched_unit_id"]].set_index("image_unit_id")
     own = own.rename(columns={"mu_resp": "resp", "sem_resp": "sem", "n_repeats": "n"})
-    cnn, rf = (
+    mei, control = (
         own.loc[own["model_type"] == model_type, ["resp", "sem", "n"]].add_prefix(prefix)
-        for model_type, prefix in [("cnn", "cnn_"), ("linear", "rf_")]
+        for model_type, prefix in zip(pair, ("mei_", "control_"), strict=True)
     )
-    entries = cnn.join(rf, how="inner").sort_index().rename_axis("unit_id").reset_index()
-    cnn_summary, rf_summary = (
-        [entries[f"{prefix}_{name}"] for name in ("resp", "sem", "n")] for prefix in ("cnn", "rf")
+    entries = mei.join(control, how="inner").sort_index().rename_axis("unit_id").reset_index()
+    mei_summary, control_summary = (
+        [entries[f"{prefix}_{name}"] for name in ("resp", "sem", "n")] for prefix in ("mei", "control")
     )
-    t, df, p = welch_from_summary(*cnn_summary, *rf_summary)
-    entries["diff_resp"] = entries["cnn_resp"] - entries["rf_resp"]
-    entries["diff_sem"] = np.sqrt(entries["cnn_sem"] ** 2 + entries["rf_sem"] ** 2)
+    t, df, p = welch_from_summary(*mei_summary, *control_summary)
+    entries["diff_resp"] = entries["mei_resp"] - entries["control_resp"]
+    entries["diff_sem"] = np.sqrt(entries["mei_sem"] ** 2 + entries["control_sem"] ** 2)
     entries["t_diff"] = t
     entries["diff_rank"] = _descending_rank(entries["diff_resp"])
     entries["t_rank"] = _descending_rank(entries["t_diff"])
     return entries.assign(df=df, p_value=p, q_value=benjamini_hochberg(p))
 
 
-def diagonal_targets(tables: list[pd.DataFrame]) -> pd.DataFrame:
+def diagonal_targets(tables: list[pd.DataFrame], pair: tuple[str, str] = PUBLISHED_PAIR) -> pd.DataFrame:
     """Which target unit each source unit was matched to, and its trials, scan by scan.
 
     Args:
         tables: one table of `scan_confusion` per scan.
+        pair: model_type of the MEIs and of the controls.
 
     Returns:
-        unit_id, target_unit_id, cnn_scan_n, rf_scan_n: one value a scan in the order of the tables, joined by ';',
+        unit_id, target_unit_id, mei_scan_n, control_scan_n: one value a scan in the order of the tables, joined by ';',
         empty where the unit was not matched (or its image not shown) in that scan.
     """
     columns = []
     for table in tables:
         own = table[table["image_unit_id"] == table["matched_unit_id"]].set_index("image_unit_id")
-        n = own.pivot(columns="model_type", values="n_repeats").reindex(columns=["cnn", "linear"])
-        n = n.rename(columns={"cnn": "cnn_scan_n", "linear": "rf_scan_n"})
+        n = own.pivot(columns="model_type", values="n_repeats").reindex(columns=list(pair))
+        n = n.rename(columns=dict(zip(pair, ("mei_scan_n", "control_scan_n"), strict=True)))
         columns.append(n.assign(target_unit_id=own["target_unit_id"].groupby(level=0).first()).astype("Int64"))
     units = sorted(set().union(*(column.index for column in columns)))
     joined = pd.DataFrame({"unit_id": units})
-    for name in ("target_unit_id", "cnn_scan_n", "rf_scan_n"):
+    for name in ("target_unit_id", "mei_scan_n", "control_scan_n"):
         values = [column[name].reindex(units).astype("string").fillna("") for column in columns]
         joined[name] = [";".join(row) for row in zip(*values, strict=True)]
     return joined

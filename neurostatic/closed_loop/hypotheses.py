@@ -1,33 +1,37 @@
-"""Do units prefer their own image, and MEIs over linear RFs? The tests of one loop."""
+"""Do units prefer their own image, and MEIs over their controls? The tests of one stimulus set of a loop."""
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from neurostatic.closed_loop.confusion import RESPONSES, confusion_matrix, diagonal_entries
-from neurostatic.statistics import row_permutation_test
+from neurostatic.closed_loop.confusion import PUBLISHED_PAIR, RESPONSES, confusion_matrix, diagonal_entries
+from neurostatic.statistics import compare_pairs, row_permutation_test
 from neurostatic.store import report_problems
 
 
 def loop_tests(
-    summary: pd.DataFrame, response: str, seed: int | np.random.Generator, n_permutations: int = 10_000
+    summary: pd.DataFrame,
+    response: str,
+    seed: int | np.random.Generator,
+    n_permutations: int = 10_000,
+    pair: tuple[str, str] = PUBLISHED_PAIR,
 ) -> pd.DataFrame:
     """The hypothesis tests of a loop, from its pooled confusion table.
 
-    On the confusion matrix of CNN MEIs (n = units left when those with missing entries are dropped):
+    On the confusion matrix of MEIs (n = units left when those with missing entries are dropped):
     - diagonal_permutation: trace against row permutations, one-sided (greater);
     - diagonal_dominance: mean of the diagonal minus mean off the diagonal;
     - diagonal_argmax_fraction: fraction of cells that respond more to their own image than to any other.
 
-    On the diagonals of CNN MEIs and linear RFs (n = units with both):
-    - cnn_vs_linear_wilcoxon: Wilcoxon signed rank of cnn - rf, two-sided;
-    - cnn_greater_fraction: fraction of units with cnn > rf;
-    - ratio_of_means: mean cnn / mean rf (not for z-scores, whose zero is arbitrary);
-    - welch_cnn_greater_p05, welch_linear_greater_p05: units with Welch p < 0.05 each way (n = units tested).
+    On the diagonals of MEIs and controls (n = units with both):
+    - mei_vs_control_wilcoxon: Wilcoxon signed rank of MEI - control, two-sided;
+    - mei_greater_fraction: fraction of units with MEI > control;
+    - ratio_of_means: mean MEI / mean control (not for z-scores, whose zero is arbitrary);
+    - welch_mei_greater_p05, welch_control_greater_p05: units with Welch p < 0.05 each way (n = units tested).
 
     Args:
         summary: table of `pool_confusions`.
         response: the kind of response it was pooled from, raw | normalized | zscore.
+        pair: model_type of the MEIs and of the controls.
 
     Returns:
         test, statistic, p_value, n. p_value is NaN where a row is a description and no test; statistic and
@@ -35,7 +39,8 @@ def loop_tests(
     """
     known = f"response '{response}' is unknown; allowed: {', '.join(RESPONSES)}"
     report_problems("tests of a loop", [] if response in RESPONSES else [known])
-    rows = _matrix_tests(summary, seed, n_permutations) + _diagonal_tests(diagonal_entries(summary), response)
+    rows = _matrix_tests(summary, pair[0], seed, n_permutations)
+    rows += _diagonal_tests(diagonal_entries(summary, pair), response)
     return pd.DataFrame(rows, columns=["test", "statistic", "p_value", "n"])
 
 
@@ -53,9 +58,11 @@ def complete_units(matrix: np.ndarray) -> np.ndarray:
     return keep
 
 
-def _matrix_tests(summary: pd.DataFrame, seed: int | np.random.Generator, n_permutations: int) -> list[tuple]:
-    has_cnn = (summary["model_type"] == "cnn").any()
-    matrix = confusion_matrix(summary, "cnn").to_numpy() if has_cnn else np.empty((0, 0))
+def _matrix_tests(
+    summary: pd.DataFrame, model_type: str, seed: int | np.random.Generator, n_permutations: int
+) -> list[tuple]:
+    shown = (summary["model_type"] == model_type).any()
+    matrix = confusion_matrix(summary, model_type).to_numpy() if shown else np.empty((0, 0))
     keep = complete_units(matrix)
     matrix = matrix[np.ix_(keep, keep)]
     n = len(matrix)
@@ -75,24 +82,19 @@ def _matrix_tests(summary: pd.DataFrame, seed: int | np.random.Generator, n_perm
 
 def _diagonal_tests(entries: pd.DataFrame, response: str) -> list[tuple]:
     both = entries[entries["diff_resp"].notna()]
-    n = len(both)
-    difference = both["diff_resp"].to_numpy(float)
-    statistic, p, fraction, ratio = np.nan, np.nan, np.nan, np.nan
-    if n >= 2:
-        fraction = (difference > 0).mean()
-        if difference.any():  # all differences zero: nothing to rank
-            statistic, p = stats.wilcoxon(difference)
-        if both["rf_resp"].mean() > 0:
-            ratio = both["cnn_resp"].mean() / both["rf_resp"].mean()
+    n, fraction, statistic, p = compare_pairs(both["mei_resp"], both["control_resp"])
+    ratio = np.nan
+    if n >= 2 and both["control_resp"].mean() > 0:
+        ratio = both["mei_resp"].mean() / both["control_resp"].mean()
     rows = [
-        ("cnn_vs_linear_wilcoxon", statistic, p, n),
-        ("cnn_greater_fraction", fraction, np.nan, n),
+        ("mei_vs_control_wilcoxon", statistic, p, n),
+        ("mei_greater_fraction", fraction, np.nan, n),
     ]
     if response != "zscore":
         rows.append(("ratio_of_means", ratio, np.nan, n))
     tested = both[both["p_value"].notna()]
     significant = tested[tested["p_value"] < 0.05]
-    for name, sign in [("welch_cnn_greater_p05", 1), ("welch_linear_greater_p05", -1)]:
+    for name, sign in [("welch_mei_greater_p05", 1), ("welch_control_greater_p05", -1)]:
         count = float((sign * significant["diff_resp"] > 0).sum()) if len(tested) else np.nan
         rows.append((name, count, np.nan, len(tested)))
     return rows

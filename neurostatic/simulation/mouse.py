@@ -18,6 +18,7 @@ from neurostatic.store import InputError
 
 SHOWN_HEIGHT_PX, SHOWN_WIDTH_PX = 144, 256
 N_SCALING_IMAGES = 500
+STIM_TYPES = {"gabor": "gabor", "masked_imagenet": "natural"}  # image class -> what a scan that shows it is called
 
 
 def natural_session(config: Simulation) -> Session:
@@ -47,7 +48,8 @@ def closed_loop_session(config: Simulation, day: int, manifest: pd.DataFrame, im
         )
     table = manifest[["image_class", "image_id"]].reset_index(drop=True)
     shown = np.repeat(np.arange(len(table)), config.closed_loop_repeats)
-    return Session(day, 1, "mei", 0, images_px, table, shown)
+    stim_type = next((STIM_TYPES[name] for name in table.image_class if name in STIM_TYPES), "mei")
+    return Session(day, 1, stim_type, 0, images_px, table, shown)
 
 
 def simulate_scan(config: Simulation, session: Session, folder: Path) -> xr.Dataset:

@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 import xarray as xr
 
-from neurostatic.simulation.cortex import at_contrast
+from neurostatic.simulation.cortex import HEIGHT_PX, WIDTH_PX, at_contrast
 from neurostatic.simulation.mouse import evoked_by
 from neurostatic.statistics import pearson
 
@@ -29,6 +29,31 @@ def drive_ratio(truth: xr.Dataset, unit_ids: np.ndarray, images_px: np.ndarray) 
     gray = truth.gray_evoked.values
     ratio = (evoked_by(truth, images.numpy()) - gray) / (truth.true_mei_evoked.values - gray)
     return np.where(is_cell, ratio, np.nan)
+
+
+def true_responses(truth: xr.Dataset, manifest: pd.DataFrame, images_px: np.ndarray) -> pd.DataFrame:
+    """What the noiseless cells would have said to the images that were made for them.
+
+    Args:
+        truth: of the scan that the images were made from.
+        manifest: image_class, owner_unit_id of each image; images_px: (image, y, x) as they were shown.
+
+    Returns:
+        unit_id, kind ('no cell' for a unit that is none), image_class, evoked: response to a centered image; natural
+        images evoke 1 on average, NaN for a unit that is no cell.
+    """
+    rows, is_cell = _rows(truth, manifest.owner_unit_id.to_numpy())
+    n_images, height, width = images_px.shape
+    blocks = images_px.reshape(n_images, HEIGHT_PX, height // HEIGHT_PX, WIDTH_PX, width // WIDTH_PX)
+    evoked = evoked_by(rows, blocks.mean((2, 4)))
+    return pd.DataFrame(
+        {
+            "unit_id": manifest.owner_unit_id.to_numpy(),
+            "kind": np.where(is_cell, rows.kind.values, NO_CELL),
+            "image_class": manifest.image_class.to_numpy(),
+            "evoked": np.where(is_cell, evoked, np.nan),
+        }
+    )
 
 
 def single_trial_ceiling(

@@ -3,7 +3,7 @@
 
 rule match_cells:
     input:
-        stimuli=lambda wildcards: f"results/stimuli/{CONFIG.loops[wildcards.loop].dataset}/mei_vs_rf/manifest.csv",
+        manifests=shown_manifests,
         source_verdict=lambda wildcards: f"results/scans/{CONFIG.loops[wildcards.loop].source}.json",
         target_verdicts=lambda wildcards: expand("results/scans/{scan}.json", scan=CONFIG.loops[wildcards.loop].targets),
         targets=lambda wildcards: expand(
@@ -32,7 +32,7 @@ rule match_cells:
 rule compute_confusion:
     input:
         store="results/datasets/{scan}.zarr.zip",
-        manifest=lambda wildcards: f"results/stimuli/{CONFIG.loops[wildcards.loop].dataset}/mei_vs_rf/manifest.csv",
+        manifest=lambda wildcards: shown_manifest(CONFIG.loops[wildcards.loop], wildcards.scan),
         matches="results/closed_loop/{loop}/matches.csv",
     output:
         "results/closed_loop/{loop}/scans/{scan}.csv",
@@ -68,6 +68,7 @@ rule summarize_confusion:
     conda:
         "../../envs/neurostatic.yaml"
     params:
+        kinds=lambda wildcards: list(CONFIG.loops[wildcards.loop].targets.values()),
         statistics=asdict(CONFIG.statistics),
         code=code("summarize_confusion"),
     message:

@@ -8,6 +8,15 @@ MODEL_TYPES = {name: network.model_type for name, network in CONFIG.networks.ite
 TRUE_LOOPS = {name: loop for name, loop in CONFIG.loops.items() if {loop.source, *loop.targets} <= set(SIMULATED)}
 LOOP_FILES = ["matches.csv", "confusion.zarr.zip", "diagonal.csv", "tests.csv"]
 STIMULATED = sorted({loop.dataset for loop in CONFIG.loops.values()})
+SIZE_PX = (CONFIG.preprocessing.height_px, CONFIG.preprocessing.width_px)
+STATES = (CONFIG.meis.eye[:1], CONFIG.meis.behavior[:1])  # in which everything but the other MEIs is made
+CONTROLS = {"mei_vs_rf": ["linear"], "mei_vs_gabor": ["gabors"], "mei_vs_natural": ["natural", "masks"]}
+MADE_BY = {
+    "linear": "results/meis/{dataset}/linear.zarr.zip",
+    "gabors": "results/gabors/{dataset}.zarr.zip",
+    "natural": "results/natural/{dataset}.zarr.zip",
+    "masks": "results/masks/{dataset}.zarr.zip",
+}
 
 
 def code(rule_name):
@@ -18,7 +27,18 @@ def code(rule_name):
 def shown_stimuli(wildcards):
     """What the virtual mouse is shown: natural images, or the stimulus set of the loop whose target the scan is."""
     loop = LOOP_OF_TARGET.get(wildcards.scan)
-    return [f"results/stimuli/{loop.dataset}/mei_vs_rf/manifest.csv"] if loop else []
+    return [shown_manifest(loop, wildcards.scan)] if loop else []
+
+
+def shown_manifest(loop, scan):
+    """Manifest of the stimulus set that a scan of a loop was shown."""
+    return f"results/stimuli/{loop.dataset}/{loop.targets[scan]}/manifest.csv"
+
+
+def shown_manifests(wildcards):
+    """Manifest for each target of a loop."""
+    loop = CONFIG.loops[wildcards.loop]
+    return [shown_manifest(loop, scan) for scan in loop.targets]
 
 
 def scan_source(wildcards):
@@ -35,6 +55,29 @@ def scan_files(wildcards):
     if source.is_dir():
         return sorted(str(path) for path in source.rglob("*") if path.is_file())
     return [str(source)]
+
+
+def export_of(scan):
+    """Folder of the raw export of a scan, or "" if it is another kind of source."""
+    source = CONFIG.scans[scan]
+    folder = Path(f"results/simulation/{scan}" if source == SIMULATE else source)
+    return str(folder) if source == SIMULATE or (folder / "images.npy").exists() else ""
+
+
+def shown_images(wildcards):
+    """The images of a data set's scans as they were shown, where there are raw exports."""
+    exports = [export_of(scan) for scan in CONFIG.datasets[wildcards.dataset]]
+    return [f"{export}/{file}" for export in exports if export for file in ("images.npy", "images.csv")]
+
+
+def calibration_of(wildcards):
+    """One monitor shows a whole stimulus set: its calibration nearest to the data set's first scan."""
+    return f"results/calibrations/{CONFIG.datasets[wildcards.dataset][0]}.csv"
+
+
+def controls_of(wildcards):
+    """Name -> file of what a stimulus set compares MEIs with."""
+    return {name: MADE_BY[name].format(dataset=wildcards.dataset) for name in CONTROLS[wildcards.kind]}
 
 
 def scan_stores(wildcards):

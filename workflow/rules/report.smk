@@ -16,9 +16,11 @@ rule compare_truth:
             for model_type in ("cnn", "linear")
         ],
         matches=[f"results/closed_loop/{name}/matches.csv" for name in TRUE_LOOPS],
+        manifests=[shown_manifest(loop, scan) for loop in TRUE_LOOPS.values() for scan in loop.targets],
     output:
         recovery="results/truth/recovery.csv",
         ceiling="results/truth/ceiling.csv",
+        stimuli="results/truth/stimuli.csv",
     log:
         "results/logs/compare_truth.log",
     benchmark:
@@ -26,7 +28,10 @@ rule compare_truth:
     conda:
         "../../envs/neurostatic.yaml"
     params:
-        loops=[{"name": name, "source": loop.source, "dataset": loop.dataset} for name, loop in TRUE_LOOPS.items()],
+        loops=[
+            {"name": name, "source": loop.source, "dataset": loop.dataset, "kinds": sorted(set(loop.targets.values()))}
+            for name, loop in TRUE_LOOPS.items()
+        ],
         code=code("compare_truth"),
     message:
         "comparing with the truth"
@@ -54,18 +59,25 @@ rule write_report:
             model_type=["cnn", "linear"],
         ),
         masks=expand("results/masks/{dataset}.zarr.zip", dataset=CONFIG.datasets),
+        natural=expand("results/natural/{dataset}.zarr.zip", dataset=CONFIG.datasets),
+        gabors=expand(
+            "results/gabors/{dataset}.zarr.zip",
+            dataset=STIMULATED if "mei_vs_gabor" in CONFIG.stimuli.sets else [],
+        ),
         stimuli=expand(
-            "results/stimuli/{dataset}/mei_vs_rf/{table}.csv",
+            "results/stimuli/{dataset}/{kind}/{table}.csv",
             dataset=STIMULATED,
+            kind=CONFIG.stimuli.sets,
             table=["manifest", "qc"],
         ),
+        targets=expand("results/stimuli/{dataset}/target.csv", dataset=STIMULATED),
         calibrations=[
             f"results/calibrations/{CONFIG.datasets[dataset][0]}{table}.csv"
             for dataset in STIMULATED
             for table in ("", "_fit")
         ],
         loops=expand("results/closed_loop/{loop}/{file}", loop=CONFIG.loops, file=LOOP_FILES),
-        truth=(["results/truth/recovery.csv", "results/truth/ceiling.csv"] if TRUE_LOOPS else []),
+        truth=expand("results/truth/{table}.csv", table=["recovery", "ceiling", "stimuli"] if TRUE_LOOPS else []),
     output:
         "results/report.html",
     log:
@@ -77,6 +89,7 @@ rule write_report:
     params:
         datasets={name: list(scans) for name, scans in CONFIG.datasets.items()},
         loops={name: asdict(loop) for name, loop in CONFIG.loops.items()},
+        kinds=list(CONFIG.stimuli.sets),
         networks=list(NETWORKS),
         seeds=list(CONFIG.training.seeds),
         code=code("write_report"),

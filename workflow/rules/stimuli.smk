@@ -1,4 +1,4 @@
-"""The best models -> MEIs (of the CNN) and RFs (of the linear model) -> masks -> stimuli in cd/m2."""
+"""The best models -> MEIs and RFs -> masks, Gabors, natural images -> stimulus sets in cd/m2."""
 
 
 rule make_meis:
@@ -19,7 +19,8 @@ rule make_meis:
         gpu=GPU,
         mem_mb=4000,
     params:
-        size_px=(CONFIG.preprocessing.height_px, CONFIG.preprocessing.width_px),
+        size_px=SIZE_PX,
+        states=(CONFIG.meis.eye, CONFIG.meis.behavior),
         meis=asdict(CONFIG.meis),
         code=code("make_meis"),
     message:
@@ -42,12 +43,78 @@ rule make_masks:
     conda:
         "../../envs/neurostatic.yaml"
     params:
+        states=STATES,
         masks=asdict(CONFIG.masks),
         code=code("make_masks"),
     message:
-        "tight masks of {wildcards.dataset}"
+        "masks of {wildcards.dataset}"
     script:
         "../scripts/make_masks.py"
+
+
+rule search_gabors:
+    input:
+        units="results/selection/{dataset}.csv",
+        best="results/selection/{dataset}_models.csv",
+        models=models_of_type,
+        calibration=calibration_of,
+    output:
+        "results/gabors/{dataset}.zarr.zip",
+    log:
+        "results/logs/search_gabors/{dataset}.log",
+    benchmark:
+        "results/benchmarks/search_gabors/{dataset}.tsv"
+    conda:
+        "../../envs/neurostatic.yaml"
+    threads: 1
+    resources:
+        gpu=GPU,
+        mem_mb=4000,
+    params:
+        size_px=SIZE_PX,
+        states=STATES,
+        units=CONFIG.meis.units,
+        gabors=asdict(CONFIG.gabors),
+        target_cd_m2=(CONFIG.stimuli.mean_cd_m2, CONFIG.stimuli.contrast_cd_m2),
+        interpolation=CONFIG.calibration.interpolation,
+        code=code("search_gabors"),
+    message:
+        "best Gabors of {wildcards.dataset}"
+    script:
+        "../scripts/search_gabors.py"
+
+
+rule find_natural:
+    input:
+        masks="results/masks/{dataset}.zarr.zip",
+        best="results/selection/{dataset}_models.csv",
+        models=models_of_type,
+        stores=scan_stores,
+        images=shown_images,
+    output:
+        "results/natural/{dataset}.zarr.zip",
+    log:
+        "results/logs/find_natural/{dataset}.log",
+    benchmark:
+        "results/benchmarks/find_natural/{dataset}.tsv"
+    conda:
+        "../../envs/neurostatic.yaml"
+    threads: 1
+    resources:
+        gpu=GPU,
+        mem_mb=4000,
+    params:
+        states=STATES,
+        scans=lambda wildcards: list(CONFIG.datasets[wildcards.dataset]),
+        exports=lambda wildcards: [export_of(scan) for scan in CONFIG.datasets[wildcards.dataset]],
+        folder="" if CONFIG.natural.images == "scan" else CONFIG.natural.images,
+        kinds=list(CONFIG.natural.kinds),
+        shown_px=[round(CONFIG.stimuli.zoom * n_px) for n_px in SIZE_PX],
+        code=code("find_natural"),
+    message:
+        "best natural images of {wildcards.dataset}"
+    script:
+        "../scripts/find_natural.py"
 
 
 rule calibrate_monitor:
@@ -64,6 +131,7 @@ rule calibrate_monitor:
     conda:
         "../../envs/neurostatic.yaml"
     params:
+        calibration=asdict(CONFIG.calibration),
         code=code("calibrate_monitor"),
     message:
         "monitor calibration for {wildcards.scan}"
@@ -73,13 +141,12 @@ rule calibrate_monitor:
 
 rule make_stimuli:
     input:
+        unpack(controls_of),
         units="results/selection/{dataset}.csv",
         best="results/selection/{dataset}_models.csv",
         models=models_of_type,
-        cnn="results/meis/{dataset}/cnn.zarr.zip",
-        linear="results/meis/{dataset}/linear.zarr.zip",
-        # One monitor shows the whole set: its calibration nearest to the data set's first scan.
-        calibration=lambda wildcards: f"results/calibrations/{CONFIG.datasets[wildcards.dataset][0]}.csv",
+        meis="results/meis/{dataset}/cnn.zarr.zip",
+        calibration=calibration_of,
     output:
         manifest="results/stimuli/{dataset}/{kind}/manifest.csv",
         qc="results/stimuli/{dataset}/{kind}/qc.csv",
@@ -90,9 +157,32 @@ rule make_stimuli:
     conda:
         "../../envs/neurostatic.yaml"
     params:
+        states=STATES,
+        controls=lambda wildcards: CONTROLS[wildcards.kind],
         stimuli=asdict(CONFIG.stimuli),
+        interpolation=CONFIG.calibration.interpolation,
         code=code("make_stimuli"),
     message:
         "stimulus set {wildcards.kind} of {wildcards.dataset}"
     script:
         "../scripts/make_stimuli.py"
+
+
+rule choose_target:
+    input:
+        f"results/stimuli/{{dataset}}/{CONFIG.stimuli.target}/manifest.csv",
+    output:
+        "results/stimuli/{dataset}/target.csv",
+    log:
+        "results/logs/choose_target/{dataset}.log",
+    benchmark:
+        "results/benchmarks/choose_target/{dataset}.tsv"
+    conda:
+        "../../envs/neurostatic.yaml"
+    params:
+        target=CONFIG.stimuli.target,
+        code=code("choose_target"),
+    message:
+        "stimulus set to show next, {wildcards.dataset}"
+    script:
+        "../scripts/choose_target.py"

@@ -3,12 +3,14 @@
 import pandas as pd
 from door import compute_device, door, origin
 
-from neurostatic.simulation.recovery import drive_ratio, matches_correct, single_trial_ceiling
+from neurostatic.config import STIMULUS_SETS
+from neurostatic.simulation.recovery import drive_ratio, matches_correct, single_trial_ceiling, true_responses
+from neurostatic.stimuli.files import read_set
 from neurostatic.store import read_arrays, read_table, write_table
 
 compute_device(snakemake.threads)
 with door(snakemake):
-    recovered, ceilings = [], []
+    recovered, ceilings, shown = [], [], []
     for loop in snakemake.params.loops:
         truth = read_arrays(f"results/simulation/{loop['source']}.truth.zarr.zip")
         data = read_arrays(f"results/datasets/{loop['source']}.zarr.zip")
@@ -22,6 +24,13 @@ with door(snakemake):
             ratio = drive_ratio(truth, meis.unit_id.values, meis.mei.values)
             ratios = pd.DataFrame({"unit_id": meis.unit_id.values, column: ratio})
             units = units.merge(ratios, on="unit_id", how="left")
+        for kind in loop["kinds"]:
+            manifest, images_px = read_set(f"results/stimuli/{loop['dataset']}/{kind}")
+            own = ((manifest.owner_scan == loop["source"]) & (manifest.x_shift == 0) & (manifest.y_shift == 0)).values
+            true = true_responses(truth, manifest[own], images_px[own])
+            true = true.pivot(index=["unit_id", "kind"], columns="image_class", values="evoked")
+            true = true[list(STIMULUS_SETS[kind])].set_axis(["true_mei", "true_control"], axis=1).reset_index()
+            shown.append(true.assign(scan=loop["source"], stimulus_set=kind))
         matches = read_table(f"results/closed_loop/{loop['name']}/matches.csv")
         correct = []
         for scan, of_scan in matches.groupby("scan"):
@@ -37,5 +46,6 @@ with door(snakemake):
     made = origin(snakemake)
     write_table(recovery, snakemake.output.recovery, made)
     write_table(pd.concat(ceilings), snakemake.output.ceiling, made)
+    write_table(pd.concat(shown), snakemake.output.stimuli, made)
     print(recovery.groupby("kind")[["mei_drive_ratio", "rf_drive_ratio"]].median().round(3).to_string())
     print(f"all: {recovery.mei_drive_ratio.median():.3f}; matches correct: {recovery.match_correct.mean():.3f}")

@@ -1,20 +1,57 @@
-"""Which trained networks answer as one: all seeds of the best network of a type."""
+"""Which trained networks answer as one: all seeds of the best network of a type, scan by scan."""
 
 from pathlib import Path
 
-from neurostatic.models.files import TrainedNetwork, load_network
-from neurostatic.store import BadConfig, read_table
+import pandas as pd
+import psutil
+import torch
+
+from neurostatic.fitting.states import mouse_states
+from neurostatic.models.ensembles import Ensemble
+from neurostatic.models.files import load_network
+from neurostatic.store import BadConfig, InputError, read_table
 
 
-def best_network(best_path: str, model_paths: list[str], model_type: str, device: str) -> list[TrainedNetwork]:
-    """Load every seed of the network that was found best among those of a type, "cnn" or "linear"."""
-    best = read_table(best_path, ("model_type", "network"))
+def best_ensembles(job, model_type: str, device: str) -> tuple[dict[str, Ensemble], list[str]]:
+    """Load every seed of the network that was found best among those of a type, "cnn" or "linear".
+
+    Returns:
+        scan -> its ensemble, in the states of the mouse job.params.states (eyes, behaviors); names of the seeds.
+    """
+    best = read_table(job.input.best, ("model_type", "network"))
     name = best.network[best.model_type == model_type].iloc[0]
-    members = []
-    for path in model_paths:
-        if Path(path).parent.name == name:
+    members = {}
+    for path in map(Path, job.input.models):
+        if path.parent.name == name:
             try:
-                members.append(load_network(path, device))
+                members[path.stem] = load_network(path, device)
             except BadConfig as error:
                 print(f"left out: {error}")
-    return members
+    models = list(members.values())
+    ensembles = {
+        scan: Ensemble(models, scan, mouse_states(normalization, *job.params.states))
+        for scan, normalization in models[0].normalization.items()
+    }
+    return ensembles, list(members)
+
+
+def chosen_units(path: str, which: str) -> pd.DataFrame:
+    """Units whose images are made, in the order of their rank: the selected ones, or all of the data set.
+
+    Raises InputError if there is none.
+    """
+    units = read_table(path, ("scan", "unit_id", "rank", "hu_rank"))
+    if which == "selected":
+        units = units.dropna(subset="hu_rank")
+    if units.empty:
+        raise InputError(f"{path}: no unit is selected; see selection in the config")
+    ordered = units.sort_values(["hu_rank", "rank"])
+    return pd.concat([ordered[ordered.scan == scan] for scan in units.scan.unique()], ignore_index=True)
+
+
+def free_bytes(device: str, mem_mb: int) -> float:
+    """Memory that a job may still fill: of the GPU what is free, else what the rule asks for beyond what is taken."""
+    if device == "cuda":
+        return torch.cuda.mem_get_info()[0]
+    taken = psutil.Process().memory_info().rss
+    return min(mem_mb * 2**20 - taken, psutil.virtual_memory().available)

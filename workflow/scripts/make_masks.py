@@ -1,25 +1,29 @@
-"""Tight mask of every MEI: the smallest region that keeps the wanted part of the response."""
+"""Masks of every MEI: the smallest region that keeps the wanted part of the response, and the Gaussian envelope."""
 
 from door import compute_device, door, origin
-from ensembles import best_network
+from ensembles import best_ensembles
 
 from neurostatic.models.ensembles import paired_responses
+from neurostatic.stimuli.envelopes import gaussian_masks
 from neurostatic.stimuli.masks import tight_masks
 from neurostatic.store import read_arrays, write_arrays
 
 device = compute_device(snakemake.threads)
 with door(snakemake, device):
     meis = read_arrays(snakemake.input.meis)
-    members = best_network(snakemake.input.best, snakemake.input.models, "cnn", device)
-    respond = paired_responses(members, meis.scan.values.tolist(), meis.unit_id.values.tolist())
+    ensembles, _ = best_ensembles(snakemake, "cnn", device)
     options = snakemake.params.masks
     masks = tight_masks(
         meis.mei.values,
-        respond,
+        paired_responses(ensembles, meis.scan.values.tolist(), meis.unit_id.values.tolist()),
         deviation_factor=options["deviation_factor"],
         blur_sigma=options["blur_sigma_px"],
         target_ratio=options["target_ratio"],
     )
-    masks = masks.assign_coords(scan=meis.scan, unit_id=meis.unit_id)
+    envelopes = gaussian_masks(meis.mei.values)
+    envelopes = envelopes.rename(mask="gaussian_mask").drop_vars("failed")
+    masks = masks.merge(envelopes).assign_coords(scan=meis.scan, unit_id=meis.unit_id)
     write_arrays(masks, snakemake.output[0], origin(snakemake, device=device))
-    print(f"{int((~masks.failed).sum())} masks; median reduction ratio {float(masks.reduction_ratio.median()):.3f}")
+    print(
+        f"{int((masks.failed == '').sum())} masks; median reduction ratio {float(masks.reduction_ratio.median()):.3f}"
+    )

@@ -1,28 +1,39 @@
-"""Most exciting images of all selected units: of the CNN (MEI) or of the linear model (RF)."""
+"""Most exciting images of the selected, or all, units: of the CNN (MEI) or of the linear model (RF)."""
+
+import dataclasses
 
 import xarray as xr
 from door import compute_device, door, origin
-from ensembles import best_network
+from ensembles import best_ensembles, chosen_units, free_bytes
 
 from neurostatic.config import Meis
-from neurostatic.models.ensembles import Ensemble
-from neurostatic.stimuli.meis import make_meis, start_images
-from neurostatic.store import read_table, write_arrays
+from neurostatic.stimuli.meis import Scale, make_meis
+from neurostatic.store import write_arrays
 
 device = compute_device(snakemake.threads)
 with door(snakemake, device):
+    model_type = snakemake.wildcards.model_type
     config = Meis(**snakemake.params.meis)
-    members = best_network(snakemake.input.best, snakemake.input.models, snakemake.wildcards.model_type, device)
-    units = read_table(snakemake.input.units, ("scan", "unit_id", "hu_rank")).dropna(subset="hu_rank")
+    if model_type == "linear":
+        config = dataclasses.replace(config, each_seed=False)
+    ensembles, seeds = best_ensembles(snakemake, model_type, device)
+    units = chosen_units(snakemake.input.units, config.units)
     parts = []
     for scan, of_scan in units.groupby("scan", sort=False):
-        of_scan = of_scan.sort_values("hu_rank")
         ids = of_scan.unit_id.tolist()
-        print(f"{scan}: {len(ids)} units, {len(members)} seeds, {config.iterations} steps")
-        ensemble = Ensemble(members, scan)
-        start = start_images([scan] * len(ids), ids, *snakemake.params.size_px, config.seed)
+        print(f"{scan}: {len(ids)} units, {len(seeds)} seeds, {config.optimizer} optimizer")
+        ensemble = ensembles[scan]
         meis = make_meis(
-            ensemble.respond, ensemble.index_of(ids), start, ensemble.image_mean_px, ensemble.image_std_px, config
+            ensemble.answer,
+            ensemble.index_of(ids).cpu().numpy(),
+            scan,
+            ids,
+            Scale(ensemble.image_mean_px, ensemble.image_std_px),
+            snakemake.params.size_px,
+            config,
+            seeds,
+            device,
+            free_bytes(device, snakemake.resources.mem_mb),
         )
         parts.append(meis.assign_coords(scan=("unit", [scan] * len(ids)), unit_id=("unit", ids)))
     meis = xr.concat(parts, "unit")

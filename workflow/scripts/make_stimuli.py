@@ -1,37 +1,49 @@
-"""The stimulus set MEI against RF: matched in cd/m2, as PNG files with manifest and quality table."""
+"""One stimulus set, MEIs against a control: matched in cd/m2, as PNG files with manifest and quality table."""
 
 from pathlib import Path
 
 import pandas as pd
 from door import compute_device, door, origin
-from ensembles import best_network
+from ensembles import best_ensembles
 
+from neurostatic.config import Stimuli
 from neurostatic.data.calibration import MonitorCalibration
 from neurostatic.models.ensembles import paired_responses
-from neurostatic.stimuli.sets import mei_vs_rf_set, write_set
-from neurostatic.store import read_arrays, read_table
+from neurostatic.stimuli.files import write_set
+from neurostatic.stimuli.sets import mei_vs_gabor_set, mei_vs_natural_set, mei_vs_rf_set
+from neurostatic.store import InputError, read_arrays, read_table
 
 device = compute_device(snakemake.threads)
 with door(snakemake, device):
-    cnn, linear = read_arrays(snakemake.input.cnn), read_arrays(snakemake.input.linear)
-    whole = (cnn.failed.values == "") & (linear.failed.values == "")
-    cnn, linear = cnn.isel(unit=whole), linear.isel(unit=whole)
+    kind = snakemake.wildcards.kind
+    meis = read_arrays(snakemake.input.meis)
+    controls = {name: read_arrays(path) for name, path in snakemake.input.items() if name in snakemake.params.controls}
+    whole = meis.failed.values == ""
+    for name, control in controls.items():
+        if name == "natural":
+            control = controls["natural"] = control.sel(kind="tight")
+            if "shown_px" not in control:
+                raise InputError(f"{snakemake.input.natural}: has no images in the size that is shown")
+        for unit in meis.unit_id.values[whole & (control.failed.values != "")]:
+            print(f"unit {unit}: left out, no {name}")
+        whole &= control.failed.values == ""
+    meis = meis.isel(unit=whole)
+    controls = {name: control.isel(unit=whole) for name, control in controls.items()}
     selection = read_table(snakemake.input.units, ("scan", "unit_id", "hu_rank"))
-    units = pd.DataFrame({"scan": cnn.scan.values.astype(object), "unit_id": cnn.unit_id.values})
+    units = pd.DataFrame({"scan": meis.scan.values.astype(object), "unit_id": meis.unit_id.values})
     units = units.merge(selection, on=["scan", "unit_id"], how="left")
-    members = best_network(snakemake.input.best, snakemake.input.models, "cnn", device)
-    options = snakemake.params.stimuli
-    stimuli = mei_vs_rf_set(
-        units,
-        cnn.mei,
-        linear.mei,
-        MonitorCalibration.from_table(read_table(snakemake.input.calibration)),
-        respond=paired_responses(members, units.scan.tolist(), units.unit_id.tolist()),
-        mean_cd_m2=options["mean_cd_m2"],
-        contrast_cd_m2=options["contrast_cd_m2"],
-        zoom=options["zoom"],
-        shifts_px=options["shifts_px"],
-        max_units=options["max_units"],
+    ensembles, _ = best_ensembles(snakemake, "cnn", device)
+    respond = paired_responses(ensembles, units.scan.tolist(), units.unit_id.tolist())
+    calibration = MonitorCalibration.from_table(
+        read_table(snakemake.input.calibration), snakemake.params.interpolation, snakemake.input.calibration
     )
+    shared = calibration, Stimuli(**snakemake.params.stimuli), respond
+    if kind == "mei_vs_rf":
+        stimuli = mei_vs_rf_set(units, meis.mei, controls["linear"].mei, *shared)
+    elif kind == "mei_vs_gabor":
+        stimuli = mei_vs_gabor_set(units, meis.mei, controls["gabors"].gabor, *shared)
+    else:
+        natural, masks = controls["natural"], controls["masks"]
+        stimuli = mei_vs_natural_set(units, meis.mei, natural.shown_px, masks.tight_mask, *shared)
     write_set(stimuli, Path(snakemake.output.manifest).parent, origin(snakemake, device=device))
-    print(f"{len(stimuli.manifest)} images of {len(units)} units; worst mean and contrast in qc.csv within 5 %")
+    print(f"{len(stimuli.manifest)} images of {len(units)} units; mean and contrast of each within 5 % (qc.csv)")

@@ -11,22 +11,20 @@ from neurostatic.store import InputError, open_arrays, read_table, write_table
 
 with door(snakemake):
     columns = ("stack", "unit_id", "x_um", "y_um", "z_um")
-    stimuli = read_table(snakemake.input.stimuli, ("owner_scan", "owner_unit_id"))
-    owners = stimuli.owner_unit_id[stimuli.owner_scan == snakemake.params.source].unique()
 
     def coordinates(verdict: str) -> pd.DataFrame:
         source = Path(json.loads(Path(verdict).read_text())["source"])
         return read_table(source / "stack_coordinates.csv", columns)
 
     source = coordinates(snakemake.input.source_verdict)
-    source = source[source.unit_id.isin(owners)]
+    files = snakemake.input.target_verdicts, snakemake.input.targets, snakemake.input.manifests
     matches = []
-    for scan, verdict, store in zip(
-        snakemake.params.targets, snakemake.input.target_verdicts, snakemake.input.targets, strict=True
-    ):
+    for scan, verdict, store, manifest in zip(snakemake.params.targets, *files, strict=True):
+        shown = read_table(manifest, ("owner_scan", "owner_unit_id"))
+        owners = shown.owner_unit_id[shown.owner_scan == snakemake.params.source].unique()
         target = coordinates(verdict)
         target = target[target.unit_id.isin(open_arrays(store).unit_id.values)]  # soma units of the data set
-        match = best_match(proximity_match(source, target))
+        match = best_match(proximity_match(source[source.unit_id.isin(owners)], target))
         match.insert(0, "scan", scan)
         near = match.mean_distance_um <= snakemake.params.matching["max_distance_um"]
         for lost in match[~near].itertuples():

@@ -6,7 +6,7 @@ from door import compute_device, door, origin
 
 from neurostatic.config import Simulation
 from neurostatic.simulation.mouse import closed_loop_session, natural_session, simulate_scan
-from neurostatic.stimuli.sets import read_set
+from neurostatic.stimuli.files import read_set
 from neurostatic.store import write_arrays
 
 device = compute_device(snakemake.threads)

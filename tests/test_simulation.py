@@ -15,7 +15,7 @@ from scipy.spatial.distance import cdist, pdist
 from neurostatic import simulation
 from neurostatic.config import Simulation
 from neurostatic.data import build_dataset, read_scan
-from neurostatic.simulation.cortex import true_meis
+from neurostatic.simulation.cortex import MONITOR_GAMMA, true_meis
 from neurostatic.simulation.mouse import virtual_cortex
 from neurostatic.simulation.photos import crop_photos, load_photos
 from neurostatic.simulation.recording import draw_events
@@ -73,7 +73,7 @@ def evoked(cortex, images_px):
 
 
 def gratings(cortex, phase_deg=0.0, contrast_px=40.0, length=np.inf, width=np.inf):
-    """(cell, y, x): each cell's preferred grating under a Gaussian, in units of the receptive field's size."""
+    """(cell, y, x): each cell's preferred grating of light under a Gaussian, in units of the receptive field's size."""
     images = []
     for cell in cortex.cells.itertuples():
         theta = np.deg2rad(cell.orientation_deg)
@@ -82,7 +82,7 @@ def gratings(cortex, phase_deg=0.0, contrast_px=40.0, length=np.inf, width=np.in
         wave = np.cos(2 * np.pi * across / cell.wavelength_px + np.deg2rad(cell.phase_deg + phase_deg))
         size_px = 0.4 * cell.wavelength_px
         images.append(wave * np.exp(-((along / (length * size_px)) ** 2 + (across / (width * size_px)) ** 2) / 2))
-    return 128 + contrast_px * np.array(images)
+    return 128 * (1 + MONITOR_GAMMA * contrast_px / 128 * np.array(images)) ** (1 / MONITOR_GAMMA)
 
 
 def cells_of(scan, truth):
@@ -230,15 +230,15 @@ def test_the_ceiling_is_what_the_rate_reaches(day1):
 
 
 def test_nothing_that_goes_wrong_moves_what_does_not(day1):
-    """Cells, schedule, events, masks, clocks and registrations of this mouse, as they were before some blemishes."""
+    """Cells, schedule, events, masks, clocks and registrations of this mouse, as they were once it saw light."""
     scan, truth = day1
     assert_array_equal([truth.unit_id[:5], truth.cell_id[:5]], [[6, 19, 20, 21, 25], [17, 16, 2, 5, 32]])
     assert scan.trials.image_id[:6].tolist() == [4, 41, 0, 0, 15, 19]
     assert_allclose(scan.trials.flip_onset_s[[1, 80, 159]], [3.236469, 74.8777, 146.051105], atol=1e-6)
-    assert_allclose(np.nansum(scan.traces[:5, 100:300], 1), [29.1288, 0.0, 10.5793, 60.4295, 3.6337], rtol=1e-3)
+    assert_allclose(np.nansum(scan.traces[:5, 100:300], 1), [29.2793, 0.0, 8.8835, 60.0312, 3.2733], rtol=1e-3)
     assert_allclose(scan.frame_times_stim[[0, 5000]], [2.49991538, 104.16664468], atol=1e-7)
-    assert_allclose(scan.frame_times_behavior[[0, 5000]], [39.69997770, 141.36877756], atol=1e-7)
-    registered_um = [(291.398, 250.966, 226.386), (289.273, 246.31, 228.607), (290.854, 252.185, 229.419)]
+    assert_allclose(scan.frame_times_behavior[[0, 5000]], [39.69983457, 141.36870180], atol=1e-7)
+    registered_um = [(284.616, 250.083, 229.21), (285.653, 247.756, 227.254), (291.031, 248.732, 233.861)]
     assert_allclose(stacks_of(scan, truth)[:, 0], registered_um, atol=1e-3)
 
 

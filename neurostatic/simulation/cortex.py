@@ -10,6 +10,7 @@ KINDS = ("linear", "simple", "complex", "end_stopped")
 HEIGHT_PX, WIDTH_PX = 36, 64  # the cells see the monitor at the resolution of the models
 GREY_PX = 128.0
 CONTRAST_UNIT_PX = 50.0  # contrast of a typical natural image, so that filter outputs are of order one
+MONITOR_GAMMA = 2.1  # the mouse sees the monitor's light, luminance ~ px^gamma, and not gray levels
 END_STOP_WEIGHT = 1.0
 EXTENT_UM = 400.0  # of the imaged square
 DEPTHS_UM = np.array([150.0, 190.0, 230.0, 270.0, 310.0, 420.0])  # five in L2/3, one in L4
@@ -52,13 +53,15 @@ class Cortex:
         center / (1 + w sqrt(sum_p s_p z_p^2)), center = by kind: elu(1 + 2 L) + 1, max(L, 0), E^1.5, or
         max(E - (E_end1 + E_end2)/2, 0), with L a Gabor's output and E the energy sqrt(L^2 + L_quadrature^2).
 
+        Filters see the light of the monitor (`light`).
+
         Args:
             images_px: (image, y, x) gray levels 0-255; or (image, cell, y, x), an own image for each cell.
 
         Returns:
             (image, cell).
         """
-        z = (images_px - GREY_PX) / CONTRAST_UNIT_PX
+        z = light(images_px)
         if z.ndim == 3:
             z = z.flatten(1)  # (image, pixel)
             outputs = torch.einsum("np,ckp->nck", z, self.filters)
@@ -83,6 +86,14 @@ class Cortex:
             chosen = torch.tensor((self.cells.kind == kind).to_numpy(copy=True))
             evoked = torch.where(chosen, response, evoked)
         return evoked / self.evoked_scale
+
+
+def light(images_px: torch.Tensor) -> torch.Tensor:
+    """Light of gray levels on the monitor, 0 at mid gray; near it 1 is CONTRAST_UNIT_PX.
+
+    z = ((px / gray)^gamma - 1) gray / (gamma unit)
+    """
+    return ((images_px.clamp(min=0) / GREY_PX) ** MONITOR_GAMMA - 1) * (GREY_PX / (MONITOR_GAMMA * CONTRAST_UNIT_PX))
 
 
 def grow_cortex(n_cells: int, median_events: float, natural_images_px: np.ndarray, seed: int) -> Cortex:
@@ -114,7 +125,7 @@ def grow_cortex(n_cells: int, median_events: float, natural_images_px: np.ndarra
     return Cortex(cells, cortex.filters, cortex.surround, scale)
 
 
-def true_meis(cortex: Cortex, contrast_px: float, seed: int, n_starts: int = 4, n_steps: int = 150):
+def true_meis(cortex: Cortex, contrast_px: float, seed: int, n_starts: int = 4, n_steps: int = 250):
     """The most exciting image of every cell among images of mean 128 px, one contrast, and range 0-255 px.
 
     Projected gradient ascent with momentum from the cell's own filter and from noise; the best start is kept.

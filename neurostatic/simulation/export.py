@@ -7,7 +7,7 @@ import pandas as pd
 import yaml
 
 from neurostatic.simulation.blemishes import COARSE_FIELD, COARSE_Z_UM, Experiment
-from neurostatic.simulation.cortex import AREA_NAMES, DEPTHS_UM, EXTENT_UM, LM_START, V1_END
+from neurostatic.simulation.cortex import AREA_NAMES, DEPTHS_UM, EXTENT_UM, LM_START, MONITOR_GAMMA, V1_END
 from neurostatic.simulation.recording import FIELD_PX
 
 ANIMAL_ID = 1
@@ -64,10 +64,10 @@ def _write_fields(folder: Path) -> None:
 
 
 def _write_calibrations(folder: Path) -> None:
-    """Two measurements of the monitor: L = A px^2.1 + 0.35 cd/m^2, a little dimmer in the later one."""
+    """Two measurements of the monitor: L = A px^gamma + 0.35 cd/m^2, a little dimmer in the later one."""
     pixel_value = np.arange(0, 256, 15)
     tables = []
     for timestamp, amplitude in (("2026-01-01T09:00:00", 2.6e-4), ("2026-01-20T09:00:00", 2.5e-4)):
-        luminance = (amplitude * pixel_value**2.1 + 0.35).round(5)
+        luminance = (amplitude * pixel_value**MONITOR_GAMMA + 0.35).round(5)
         tables.append(pd.DataFrame({"timestamp": timestamp, "pixel_value": pixel_value, "luminance_cd_m2": luminance}))
     pd.concat(tables).to_csv(folder / "monitor_calibration.csv", index=False)

@@ -19,19 +19,25 @@ import yaml
 
 from neurostatic.closed_loop.confusion import pool_confusions, scan_confusion
 from neurostatic.closed_loop.hypotheses import loop_tests
-from neurostatic.config import read_config
+from neurostatic.config import STIMULUS_SETS, read_config
 from neurostatic.data.datasets import open_multi_dataset
 from neurostatic.fitting.tensors import TierTensors
 from neurostatic.fitting.training import train_network
 from neurostatic.models import Ensemble, TrainedNetwork, load_network
 from neurostatic.simulation.recovery import drive_ratio
-from neurostatic.stimuli.meis import make_meis, start_images
+from neurostatic.stimuli.meis import Scale, make_meis
 from neurostatic.store import BadConfig, read_arrays, read_provenance, read_table
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("neurostatic", "workflow", "profiles", "envs", "Snakefile", "config.yaml")
 OVERLAY = Path(__file__).with_name("small_loop.yaml")
 pytestmark = pytest.mark.loop
+
+
+SHOWN_AGAIN = {  # rules that rest on what the mouse is shown on later days
+    "simulate_scan", "import_scan", "build_dataset", "match_cells", "compute_confusion", "summarize_confusion",
+    "compare_truth", "write_report",
+}  # fmt: skip
 
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -79,14 +85,25 @@ def test_every_result_of_the_contract_is_there(project):
     n_selected = selection.hu_rank.notna().sum()
     cnn = read_arrays(results / "meis/mouse1/cnn.zarr.zip")
     assert cnn.mei.dims == ("unit", "y", "x") and cnn.sizes["unit"] == n_selected
-    manifest = read_table(results / "stimuli/mouse1/mei_vs_rf/manifest.csv")
-    assert manifest.image_class.value_counts().to_dict() == {"multi_cnn_mei": n_selected, "multi_lin_rf": n_selected}
-    assert read_table(results / "stimuli/mouse1/mei_vs_rf/qc.csv").ok.all()
+    assert cnn.variant_mei.dims[:5] == ("model", "eye", "behavior", "unit", "start")
+    assert cnn.model.values.tolist() == ["ensemble", "1", "2"] and (cnn.seed_disagreement >= 0).all()
+    for kind, classes in STIMULUS_SETS.items():
+        manifest = read_table(results / f"stimuli/mouse1/{kind}/manifest.csv")
+        assert manifest.image_class.value_counts().to_dict() == dict.fromkeys(classes, n_selected)
+        assert read_table(results / f"stimuli/mouse1/{kind}/qc.csv").ok.all()
+    target = read_table(results / "stimuli/mouse1/target.csv")
+    assert (target.target == "mei_vs_rf").all()
+    assert all((results / "stimuli/mouse1" / file).is_file() for file in target.file)
     confusion = read_arrays(results / "closed_loop/loop1/confusion.zarr.zip")
-    assert confusion.mu.dims == ("response", "model_type", "image_unit_id", "matched_unit_id")
+    assert confusion.mu.dims == ("kind", "response", "model_type", "image_unit_id", "matched_unit_id")
+    assert confusion.kind.values.tolist() == list(STIMULUS_SETS)
     tests = read_table(results / "closed_loop/loop1/tests.csv")
-    assert list(tests.columns) == ["loop", "response", "test", "statistic", "p_value", "n"]
-    assert {"diagonal_permutation", "cnn_vs_linear_wilcoxon"} <= set(tests.test)
+    assert list(tests.columns) == ["loop", "kind", "response", "test", "statistic", "p_value", "n"]
+    for _, of_kind in tests.groupby("kind"):
+        assert {"diagonal_permutation", "mei_vs_control_wilcoxon"} <= set(of_kind.test)
+    shown = read_table(results / "truth/stimuli.csv")
+    assert shown.groupby("stimulus_set").unit_id.nunique().to_dict() == dict.fromkeys(STIMULUS_SETS, n_selected)
+    assert (shown.true_mei > 0).any() and shown.true_control.notna().any()
     recovery = read_table(results / "truth/recovery.csv")
     assert list(recovery.columns) == [
         "scan", "unit_id", "kind", "oracle", "mei_drive_ratio", "rf_drive_ratio", "match_correct",
@@ -161,10 +178,9 @@ def test_a_model_of_shuffled_responses_finds_no_meis(project):
     )
     ensemble = Ensemble([trained], "mouse1-day1")
     ids = recovery.unit_id.tolist()
-    start = start_images(["mouse1-day1"] * len(ids), ids, 36, 64, 0)
-    meis = make_meis(
-        ensemble.respond, ensemble.index_of(ids), start, ensemble.image_mean_px, ensemble.image_std_px, config.meis
-    )
+    scale = Scale(ensemble.image_mean_px, ensemble.image_std_px)
+    units = ensemble.index_of(ids).numpy()
+    meis = make_meis(ensemble.answer, units, "mouse1-day1", ids, scale, (36, 64), config.meis, ["1"])
     truth = read_arrays(project / "results/simulation/mouse1-day1.truth.zarr.zip")
     ratio = np.nanmedian(drive_ratio(truth, np.array(ids), np.nan_to_num(meis.mei.values, nan=128.0)))
     assert ratio < 0.2 < recovery.mei_drive_ratio.median()
@@ -180,14 +196,13 @@ def test_a_second_run_does_nothing(project):
 @pytest.mark.parametrize(
     ("change", "rules"),
     [
-        ({"masks": {"target_ratio": 0.8}}, {"make_masks", "write_report"}),
         (
-            {"stimuli": {"mean_cd_m2": 10.5}},
-            {
-                "make_stimuli", "simulate_scan", "import_scan", "build_dataset", "match_cells", "compute_confusion",
-                "summarize_confusion", "compare_truth", "write_report",
-            },
+            {"masks": {"target_ratio": 0.8}},
+            {"make_masks", "find_natural", "probe_models", "make_stimuli", *SHOWN_AGAIN},
         ),
+        ({"stimuli": {"mean_cd_m2": 10.5}}, {"search_gabors", "make_stimuli", "choose_target", *SHOWN_AGAIN}),
+        ({"stimuli": {"target": "mei_vs_gabor"}}, {"choose_target", "write_report"}),
+        ({"probes": {"n_diverse": 4}}, {"probe_models", "write_report"}),
         ({"statistics": {"seed": 1}}, {"summarize_confusion", "write_report"}),
     ],
 )  # fmt: skip
@@ -202,8 +217,8 @@ def test_a_changed_parameter_reruns_what_rests_on_it_and_nothing_else(project, c
 @pytest.mark.parametrize(
     ("module", "addition", "rules"),
     [
-        ("stimuli/masks.py", "\n\nNEW_CONSTANT = 1\n", {"make_masks", "write_report"}),
-        ("stimuli/masks.py", "\n# only a comment\n", set()),
+        ("stimuli/envelopes.py", "\n# only a comment\n", set()),
+        ("stimuli/insilico.py", "\n\nNEW_CONSTANT = 1\n", {"probe_models", "write_report"}),
         ("closed_loop/hypotheses.py", "\n\nNEW_CONSTANT = 1\n", {"summarize_confusion", "write_report"}),
     ],
 )

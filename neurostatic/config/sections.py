@@ -7,6 +7,7 @@ from neurostatic.config.networks import Network
 
 SIMULATE = "simulate"  # the source of a scan that the virtual mouse records
 REPLACED_WHOLE = ("scans", "datasets", "loops")  # an overlay's lists of names replace the default's
+PROBES = ("confusion", "shifts", "gradients", "diverse")
 # Kind of stimulus set -> the class of the images made for a cell, and the class they are compared with.
 STIMULUS_SETS = {
     "mei_vs_rf": ("multi_cnn_mei", "multi_lin_rf"),
@@ -159,6 +160,19 @@ class Natural:
 
 
 @dataclasses.dataclass(frozen=True)
+class Probes:
+    """What the models are asked beside their MEIs: MEIConfusion, JitterInPlace, GradRF, Top100Eigen, diverse images."""
+
+    parts: tuple[str, ...] = key(PROBES, choices=PROBES, empty=True)
+    contrast_px: float = key(16.0, low=0.01)
+    mean_px: float = key(111.0, low=0.0, high=255.0)
+    max_shift_px: int = key(5, low=0)
+    n_gradient_images: int = key(1000, low=2)
+    n_diverse: int = key(10, low=2)
+    diverse_ratio: float = key(0.85, low=0.0, high=1.0)
+
+
+@dataclasses.dataclass(frozen=True)
 class Calibration:
     """ClosestCalibration and get_interp; the published choice has no limit, and two cubic splines."""
 
@@ -218,9 +232,10 @@ class Config:
     selection: Selection
     meis: Meis
     masks: Masks
-    calibration: Calibration
     gabors: Gabors
     natural: Natural
+    probes: Probes
+    calibration: Calibration
     stimuli: Stimuli
     matching: Matching
     statistics: Statistics

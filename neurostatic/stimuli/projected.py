@@ -10,10 +10,10 @@ import xarray as xr
 from neurostatic.config import Meis
 from neurostatic.stimuli.ascent import Respond, precondition_gradient
 
-# Chosen on three trained networks, and checked on a fourth and a linear one that had no part in the choice.
+# Chosen on three trained networks; a fourth, of other parts, and a linear one had no part in the choice.
 START_CONTRAST = 0.05  # of the limit: the first gradient is then the unit's own, and noise does not choose the optimum
 PATTERN_STEP = 0.5  # of the limit: standard deviation of the first step; momentum doubles the later ones
-MEAN_STEP_PX = 5.0
+MEAN_STEP_PX = 5.0  # likewise
 MEAN_WAITS = 4  # steps of the pattern before those of the mean: in a half-made pattern it can run to the wrong end
 SHRINKAGE = 0.7  # of an image's steps after an evaluation without a gain
 MOMENTUM = 0.5
@@ -61,7 +61,7 @@ def ascend_projected(
     or after max_evaluations. An image that stopped costs nothing more. Several starts are several images.
 
     Args:
-        questions: (image,), as `respond` understands them.
+        questions: (image, ...), as `respond` understands them.
         images: (image, y, x) normalized, to begin from, at START_CONTRAST; bounds: of the normalized gray levels.
         config: contrast_px, max_evaluations, tolerance and precondition count.
 

@@ -10,6 +10,8 @@ LOOP_FILES = ["matches.csv", "confusion.zarr.zip", "diagonal.csv", "tests.csv"]
 STIMULATED = sorted({loop.dataset for loop in CONFIG.loops.values()})
 SIZE_PX = (CONFIG.preprocessing.height_px, CONFIG.preprocessing.width_px)
 STATES = (CONFIG.meis.eye[:1], CONFIG.meis.behavior[:1])  # in which everything but the other MEIs is made
+# What a stimulus looks like does not depend on which sets are made and which is shown.
+LOOKS = {name: value for name, value in asdict(CONFIG.stimuli).items() if name not in ("sets", "target")}
 CONTROLS = {"mei_vs_rf": ["linear"], "mei_vs_gabor": ["gabors"], "mei_vs_natural": ["natural", "masks"]}
 MADE_BY = {
     "linear": "results/meis/{dataset}/linear.zarr.zip",

@@ -60,6 +60,7 @@ rule write_report:
         ),
         masks=expand("results/masks/{dataset}.zarr.zip", dataset=CONFIG.datasets),
         natural=expand("results/natural/{dataset}.zarr.zip", dataset=CONFIG.datasets),
+        probes=expand("results/probes/{dataset}.zarr.zip", dataset=CONFIG.datasets if CONFIG.probes.parts else []),
         gabors=expand(
             "results/gabors/{dataset}.zarr.zip",
             dataset=STIMULATED if "mei_vs_gabor" in CONFIG.stimuli.sets else [],

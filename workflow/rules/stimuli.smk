@@ -117,6 +117,38 @@ rule find_natural:
         "../scripts/find_natural.py"
 
 
+rule probe_models:
+    input:
+        cnn="results/meis/{dataset}/cnn.zarr.zip",
+        linear="results/meis/{dataset}/linear.zarr.zip",
+        masks="results/masks/{dataset}.zarr.zip",
+        best="results/selection/{dataset}_models.csv",
+        models=models_of_type,
+        stores=scan_stores,
+    output:
+        "results/probes/{dataset}.zarr.zip",
+    log:
+        "results/logs/probe_models/{dataset}.log",
+    benchmark:
+        "results/benchmarks/probe_models/{dataset}.tsv"
+    conda:
+        "../../envs/neurostatic.yaml"
+    threads: 1
+    resources:
+        gpu=GPU,
+        mem_mb=4000,
+    params:
+        states=STATES,
+        scans=lambda wildcards: list(CONFIG.datasets[wildcards.dataset]),
+        probes=asdict(CONFIG.probes),
+        meis=asdict(CONFIG.meis),
+        code=code("probe_models"),
+    message:
+        "in-silico experiments with the units of {wildcards.dataset}"
+    script:
+        "../scripts/probe_models.py"
+
+
 rule calibrate_monitor:
     input:
         scan=lambda wildcards: f"{scan_source(wildcards)}/scan.yaml",
@@ -159,7 +191,7 @@ rule make_stimuli:
     params:
         states=STATES,
         controls=lambda wildcards: CONTROLS[wildcards.kind],
-        stimuli=asdict(CONFIG.stimuli),
+        stimuli=LOOKS,
         interpolation=CONFIG.calibration.interpolation,
         code=code("make_stimuli"),
     message:

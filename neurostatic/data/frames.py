@@ -74,12 +74,10 @@ def read_shown_images(
     """
     images = np.load(Path(export) / "images.npy", mmap_mode="r")
     table = read_table(Path(export) / "images.csv", ("image_class", "image_id"))
-    listed = pd.MultiIndex.from_arrays([table.image_class.astype(str), table.image_id.astype(int)])
     rows = np.arange(len(image_id)) if rows is None else np.asarray(rows)
-    wanted = pd.MultiIndex.from_arrays(
-        [np.asarray(image_class)[rows].astype(str), np.asarray(image_id)[rows].astype(int)]
-    )
-    places = listed.get_indexer(wanted)
+    listed = pd.MultiIndex.from_arrays([table.image_class.astype(str), table.image_id.astype(int)])
+    wanted = [(str(image_class[row]), int(image_id[row])) for row in rows]
+    places = listed.get_indexer(pd.MultiIndex.from_tuples(wanted))
     if (places < 0).any():
         raise InputError(f"{export}: image {wanted[np.argmax(places < 0)]} is not in images.csv")
     if images.ndim != 3 or images.shape[1] < height or images.shape[2] < width:

@@ -28,7 +28,8 @@ SECTIONS = {  # below the line of each section; the comment of that line is the 
 """,
     "datasets": f"  {EXAMPLE}: [{EXAMPLE}]\n",
     "loops": f"""\
-  # loop1: {{dataset: {EXAMPLE}, source: {EXAMPLE}, targets: [{EXAMPLE}-day3]}}  # once the stimuli have been shown
+  # once the stimuli have been shown:
+  # loop1: {{dataset: {EXAMPLE}, source: {EXAMPLE}, targets: {{{EXAMPLE}-day3: mei_vs_rf}}}}
 """,
 }
 README = """\

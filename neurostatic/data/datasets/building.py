@@ -106,7 +106,7 @@ def _images(scan: Scan, trials: pd.DataFrame, options: Preprocessing) -> tuple[n
         return images, image_table, {}
     if scan.monitor_calibration is None:
         raise InputError("preprocessing.luminance needs monitor_calibration.csv, which this scan does not have")
-    measured, _, table = closest_calibration(scan.monitor_calibration, scan.info["timestamp"])
+    measured, _, table = closest_calibration(scan.monitor_calibration, scan.info["timestamp"], scan.info.get("rig"))
     fit = fit_gamma(table.pixel_value, table.luminance_cd_m2)
     images = (fit.amplitude * images.astype(float) ** fit.gamma + fit.offset).astype(np.float32)
     return images, image_table, {"calibration": measured, **{f"calibration_{k}": v for k, v in asdict(fit).items()}}

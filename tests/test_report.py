@@ -4,7 +4,7 @@ import html
 import json
 import re
 import runpy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote
@@ -13,23 +13,45 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from PIL import Image
 
-from neurostatic.closed_loop.confusion import confusion_dataset, diagonal_entries, pool_confusions, scan_confusion
+from neurostatic.closed_loop.confusion import (
+    MODEL_TYPES,
+    confusion_dataset,
+    diagonal_entries,
+    pool_confusions,
+    scan_confusion,
+)
 from neurostatic.closed_loop.hypotheses import loop_tests
-from neurostatic.config import DataConfig, Masks, Matching, Meis, Network, Selection, Statistics, Stimuli, Training
+from neurostatic.config import (
+    STIMULUS_SETS,
+    DataConfig,
+    Gabors,
+    Masks,
+    Matching,
+    Meis,
+    Network,
+    Selection,
+    Statistics,
+    Stimuli,
+    Training,
+)
 from neurostatic.fitting.ensembles import summarize_scores
 from neurostatic.fitting.selection import best_models
 from neurostatic.fitting.training import HISTORY
 from neurostatic.provenance import checksum, provenance
-from neurostatic.report.figures_closed_loop import confusion_figure
+from neurostatic.report.figures_closed_loop import confusion_figure, truth_figure
+from neurostatic.report.figures_gallery import detailed_figure, gray_limit, seeds_figure, shown_figure
 from neurostatic.report.figures_models import learning_figure
-from neurostatic.report.figures_stimuli import gray_limit
+from neurostatic.report.figures_stimuli import quality_figure
 from neurostatic.report.methods import methods_section
 from neurostatic.report.page import write_page
 from neurostatic.report.reading import read_results
 from neurostatic.report.sections_models import models_section
+from neurostatic.report.sections_stimuli import meis_section, stimuli_section
 from neurostatic.report.style import tile
-from neurostatic.statistics import slope_through_origin
+from neurostatic.statistics import compare_pairs, slope_through_origin
+from neurostatic.stimuli.files import MANIFEST_COLUMNS, StimulusSet, image_checksum, write_set
 from neurostatic.store import InputError, write_arrays, write_json, write_table
 
 SCRIPT = Path(__file__).parents[1] / "workflow" / "scripts" / "write_report.py"
@@ -44,7 +66,15 @@ SEEDS = [1, 2]
 N_UNITS, N_SELECTED = 12, 5
 AREAS = ["V1", "<b>LM & co</b>"]
 Models = tuple[tuple[str, int], ...]
-LOOP = {"dataset": "mouse", "source": "day1", "targets": ["day2"]}
+KINDS = list(STIMULUS_SETS)
+LOOP = {
+    "dataset": "mouse",
+    "source": "day1",
+    "targets": {"day2": "mei_vs_rf", "day3": "mei_vs_gabor", "day4": "mei_vs_natural"},
+}
+SCANS = ["day1", *LOOP["targets"]]
+CELLS = ["simple", "linear", "end_stopped", "complex", "complex"]
+DISAGREEMENT = [0.11, 0.21, 0.41, 0.31, 0.61]
 
 
 def made(rule: str, **parameters) -> dict:
@@ -153,62 +183,137 @@ def write_images(folder: Path, rng: np.random.Generator) -> None:
                 "mei": (("unit", "y", "x"), mei),
                 "activation": ("unit", rng.uniform(1, 3, N_SELECTED)),
                 "monotonic": ("unit", np.arange(N_SELECTED) % 2 * 1.0),
+                "evaluations": ("unit", np.arange(N_SELECTED) + 31),
+                "converged": ("unit", np.arange(N_SELECTED) > 0),
                 "tuning_contrast": (("unit", "gain"), np.tile(np.arange(6.0), (N_SELECTED, 1))),
                 "tuning_response": (("unit", "gain"), rng.uniform(0, 3, (N_SELECTED, 6))),
                 "failed": ("unit", [""] * N_SELECTED),
             },
             coords,
         )
-        write_arrays(meis, folder / f"meis/mouse/{model_type}.zarr.zip", made("make_meis", meis=asdict(Meis())))
+        if model_type == "cnn":
+            meis = with_variants(meis, ["ensemble", "1", "2"], rng)
+        write_meis(folder, model_type, meis)
     mask = np.zeros((N_SELECTED, 9, 16))
     mask[:, 3:7, 5:11] = 1
-    masks = xr.Dataset(
-        {"tight_mask": (("unit", "y", "x"), mask), "reduction_ratio": ("unit", np.full(N_SELECTED, 0.876))}, coords
+    none = np.array([""] * N_SELECTED)
+    variables = {
+        "tight_mask": (("unit", "y", "x"), mask),
+        "reduction_ratio": ("unit", np.full(N_SELECTED, 0.876)),
+        "failed": ("unit", none),
+    }
+    write_arrays(
+        xr.Dataset(variables, coords), folder / "masks/mouse.zarr.zip", made("make_masks", masks=asdict(Masks()))
     )
-    write_arrays(masks, folder / "masks/mouse.zarr.zip", made("make_masks", masks=asdict(Masks())))
+    of_kinds = {
+        "natural_px": (("kind", "unit", "y", "x"), rng.uniform(0, 255, (2, N_SELECTED, 9, 16))),
+        "activation": (("kind", "unit"), rng.uniform(1, 3, (2, N_SELECTED))),
+        "failed": (("kind", "unit"), np.array([none, none])),
+    }
+    natural = xr.Dataset(of_kinds, coords | {"kind": ["unmasked", "tight"]})
+    origin = made("find_natural", kinds=["unmasked", "tight"], folder="")
+    write_arrays(natural, folder / "natural/mouse.zarr.zip", origin)
+
+
+def with_variants(meis: xr.Dataset, models: list[str], rng: np.random.Generator) -> xr.Dataset:
+    """MEIs as each model makes them from two starts, of which the second is better; of seeds, how much they differ."""
+    shape = (len(models), 1, 1, meis.sizes["unit"], 2)
+    dims = ("model", "eye", "behavior", "unit", "start")
+    meis = meis.assign(
+        variant_mei=((*dims, "y", "x"), rng.normal(128, 20, (*shape, 9, 16)).astype("float32")),
+        variant_activation=(
+            dims,
+            np.broadcast_to([1.0, 2.0], shape) + np.arange(len(models))[:, None, None, None, None],
+        ),
+    ).assign_coords(model=models, eye=["mean"], behavior=["none"])
+    return meis.assign(seed_disagreement=("unit", DISAGREEMENT)) if len(models) > 2 else meis
+
+
+def write_meis(folder: Path, model_type: str, meis: xr.Dataset, **changed) -> None:
+    origin = made("make_meis", meis=asdict(Meis(**changed)))
+    write_arrays(meis, folder / f"meis/mouse/{model_type}.zarr.zip", origin)
+
+
+def write_gabors(folder: Path, rng: np.random.Generator) -> None:
+    gabors = xr.Dataset(
+        {
+            "gabor_px": (("unit", "y", "x"), rng.normal(111, 16, (N_SELECTED, 9, 16))),
+            "activation": ("unit", rng.uniform(1, 3, N_SELECTED)),
+            "failed": ("unit", [""] * N_SELECTED),
+        },
+        {"scan": ("unit", ["day1"] * N_SELECTED), "unit_id": ("unit", np.arange(N_SELECTED))},
+    )
+    origin = made("search_gabors", gabors=asdict(Gabors()), target_cd_m2=(10, 2))
+    write_arrays(gabors, folder / "gabors/mouse.zarr.zip", origin)
+
+
+def write_stimuli(folder: Path, kind: str, rng: np.random.Generator) -> pd.DataFrame:
+    """A set whose CNN predicts the greater response to the MEI for the units 0, 2 and 4."""
+    classes, owners = np.repeat(STIMULUS_SETS[kind], N_SELECTED), np.tile(np.arange(N_SELECTED), 2)
+    images = rng.integers(0, 256, (len(owners), 18, 32), dtype=np.uint8)
+    manifest = pd.DataFrame({"image_class": classes, "image_id": owners, "owner_scan": "day1", "owner_unit_id": owners})
+    manifest = manifest.assign(
+        x_shift=0,
+        y_shift=0,
+        file=[f"{image_class}/{image_id}.png" for image_class, image_id in zip(classes, owners, strict=True)],
+        sha256=[image_checksum(image) for image in images],
+        predicted_response=np.where(np.arange(len(owners)) < N_SELECTED, owners % 2 == 0, 0.5) + 1.0,
+    )[list(MANIFEST_COLUMNS)]
+    qc = manifest[["image_class", "image_id"]].assign(
+        mean_cd_m2=rng.normal(10, 0.1, len(owners)), contrast_cd_m2=2.0, clipped_fraction=0.0321, ok=True
+    )
+    origin = made("make_stimuli", stimuli=asdict(Stimuli()), interpolation="pchip")
+    write_set(StimulusSet(images, manifest, qc), folder / "stimuli/mouse" / kind, origin)
+    return manifest
 
 
 def write_loop(folder: Path, rng: np.random.Generator) -> None:
     units = np.arange(N_SELECTED)
-    classes = np.repeat(["multi_cnn_mei", "multi_lin_rf"], N_SELECTED)
-    owners = np.tile(units, 2)
-    origin = made("make_stimuli", stimuli=asdict(Stimuli()))
-    manifest = pd.DataFrame({"image_class": classes, "image_id": owners, "owner_scan": "day1", "owner_unit_id": owners})
-    qc = manifest[["image_class", "image_id"]].assign(
-        mean_cd_m2=rng.normal(10, 0.1, len(owners)), contrast_cd_m2=2.0, clipped_fraction=0.0321, ok=True
-    )
-    write_table(manifest, folder / "stimuli/mouse/mei_vs_rf/manifest.csv", origin)
-    write_table(qc, folder / "stimuli/mouse/mei_vs_rf/qc.csv", origin)
+    write_gabors(folder, rng)
     pixel = np.arange(0, 256, 51)
     calibration = pd.DataFrame({"timestamp": "t", "pixel_value": pixel, "luminance_cd_m2": 3e-4 * pixel**2.0 + 0.5})
-    fit = {"timestamp": ["t", "u"], "amplitude": 3e-4, "gamma": 2.0, "offset": 0.5, "mse": 0.0, "chosen": [True, False]}
+    fit = {"timestamp": ["t", "u"], "rig": ["2P3", "2P3"], "amplitude": 3e-4, "gamma": 2.0, "offset": 0.5, "mse": 0.0,
+           "gap_hours": [7.25, 99.0], "chosen": [True, False]}  # fmt: skip
     write_table(calibration, folder / "calibrations/day1.csv", made("calibrate_monitor"))
     write_table(pd.DataFrame(fit), folder / "calibrations/day1_fit.csv", made("calibrate_monitor"))
-    matches = pd.DataFrame(
-        {"scan": "day2", "src_unit_id": units, "unit_id": units + 100, "match_freq": 2, "total_stacks": 3,
-         "mean_distance_um": np.linspace(1, 4.4, N_SELECTED), "shared": 1}
+    matches = pd.concat(
+        pd.DataFrame(
+            {"scan": scan, "src_unit_id": units, "unit_id": units + 100, "match_freq": 2, "total_stacks": 3,
+             "mean_distance_um": np.linspace(1, 4.4, N_SELECTED), "shared": 1}
+        )
+        for scan in LOOP["targets"]
     )  # fmt: skip
     write_table(matches, folder / "closed_loop/loop1/matches.csv", made("match_cells", matching=asdict(Matching())))
 
-    n_repeats = 8
-    trial_class, trial_owner = np.repeat(classes, n_repeats), np.repeat(owners, n_repeats)
-    drive = 2.0 * (trial_owner[:, None] == units) * np.where(trial_class == "multi_cnn_mei", 1.5, 1.0)[:, None]
-    responses = rng.gamma(2.0, 0.3, drive.shape) + drive
-    summaries, diagonals, tests = {}, [], []
-    for response in ("normalized", "zscore"):
-        centered = np.ones(len(trial_owner), bool)
-        table = scan_confusion(
-            responses, units + 100, trial_class, trial_owner, centered, matches[["src_unit_id", "unit_id"]], response
-        )
-        summaries[response] = pool_confusions([table])
-        diagonals.append(diagonal_entries(summaries[response]).assign(response=response))
-        tests.append(loop_tests(summaries[response], response, 0, 200).assign(response=response))
+    n_repeats, unit_map = 8, matches[matches.scan == "day2"][["src_unit_id", "unit_id"]]
+    summaries, diagonals, tests, shown = {}, [], [], []
+    for kind in KINDS:
+        manifest = write_stimuli(folder, kind, rng)
+        trial_class = np.repeat(manifest.image_class.to_numpy(), n_repeats)
+        trial_owner = np.repeat(manifest.owner_unit_id.to_numpy(), n_repeats)
+        pair = tuple(MODEL_TYPES[image_class] for image_class in STIMULUS_SETS[kind])
+        of_mei = (trial_class == STIMULUS_SETS[kind][0])[:, None]
+        drive = 2.0 * (trial_owner[:, None] == units) * np.where(of_mei, 1.5, 1.0)
+        responses = rng.gamma(2.0, 0.3, drive.shape) + drive
+        for response in ("normalized", "zscore"):
+            centered = np.ones(len(trial_owner), bool)
+            table = scan_confusion(responses, units + 100, trial_class, trial_owner, centered, unit_map, response)
+            summary = summaries[kind, response] = pool_confusions([table])
+            names = {"kind": kind, "response": response}
+            diagonals.append(diagonal_entries(summary, pair).assign(**names))
+            tests.append(loop_tests(summary, response, 0, 200, pair).assign(**names))
+        true = rng.uniform(0.5, 3, (2, N_SELECTED))
+        shown.append(
+            pd.DataFrame({"unit_id": units, "kind": CELLS, "true_mei": true[0], "true_control": true[1]})
+            .assign(scan="day1", stimulus_set=kind)
+        )  # fmt: skip
     origin = made("summarize_confusion", statistics=asdict(Statistics()))
     write_arrays(confusion_dataset(summaries), folder / "closed_loop/loop1/confusion.zarr.zip", origin)
     write_table(pd.concat(diagonals), folder / "closed_loop/loop1/diagonal.csv", origin)
     write_table(pd.concat(tests), folder / "closed_loop/loop1/tests.csv", origin)
+    write_table(pd.concat(shown), folder / "truth/stimuli.csv", made("compare_truth"))
     recovery = pd.DataFrame(
-        {"scan": "day1", "unit_id": units, "kind": ["simple", "simple", "end_stopped", "complex", "complex"],
+        {"scan": "day1", "unit_id": units, "kind": CELLS,
          "oracle": 0.4, "mei_drive_ratio": rng.uniform(0.6, 1, N_SELECTED),
          "rf_drive_ratio": rng.uniform(0, 1, N_SELECTED), "match_correct": [1.0, 1.0, 0.0, 1.0, 1.0]}
     )  # fmt: skip
@@ -225,7 +330,8 @@ def write_tree(folder: Path, with_loop: bool, bad: Models = ()) -> Path:
     write_models(folder, rng, bad)
     write_images(folder, rng)
     if with_loop:
-        write_scan(folder, "day2", "mei", rng)
+        for scan in LOOP["targets"]:
+            write_scan(folder, scan, "mei", rng)
         write_loop(folder, rng)
     return folder
 
@@ -233,11 +339,12 @@ def write_tree(folder: Path, with_loop: bool, bad: Models = ()) -> Path:
 def read(folder: Path, with_loop: bool):
     return read_results(
         folder,
-        scans=["day1", "day2"] if with_loop else ["day1"],
+        scans=SCANS if with_loop else ["day1"],
         datasets={"mouse": ["day1"]},
         loops={"loop1": LOOP} if with_loop else {},
         networks=list(NETWORKS),
         seeds=SEEDS,
+        kinds=KINDS,
         with_truth=with_loop,
         provenance=made("write_report"),
     )
@@ -256,8 +363,8 @@ def words_of(page: str) -> str:
 class Inputs(list):
     """As Snakemake hands them to a script: a list, some of it named."""
 
-    verdicts = ("results/scans/day1.json", "results/scans/day2.json")
-    truth = ("results/truth/recovery.csv", "results/truth/ceiling.csv")
+    verdicts = tuple(f"results/scans/{scan}.json" for scan in SCANS)
+    truth = tuple(f"results/truth/{table}.csv" for table in ("recovery", "ceiling", "stimuli"))
 
 
 class Params(dict):
@@ -268,6 +375,7 @@ def run_script(folder: Path) -> None:
     """Run the rule's script as Snakemake does, in the folder that holds results/."""
     files = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in (".csv", ".zip")]
     params = {"datasets": {"mouse": ["day1"]}, "loops": {"loop1": LOOP}, "networks": list(NETWORKS), "seeds": SEEDS}
+    params["kinds"] = KINDS
     job = SimpleNamespace(
         input=Inputs(files), output=["results/report.html"], params=Params(params), rule="write_report",
         log=["results/logs/write_report.log"],
@@ -292,8 +400,8 @@ def page(tree) -> str:
 def test_page_has_every_section_and_figure(page):
     assert re.findall(r'<section id="([^"]+)"', page) == SECTIONS
     assert re.findall(r'<a href="#([^"]+)"', page) == SECTIONS
-    assert page.count("<img ") == 13
-    assert page.count("<figcaption>") == page.count("<figure>") > 13
+    assert page.count("<img ") == 26
+    assert page.count("<figcaption>") == page.count("<figure>") > 26
     assert "Left out" not in page
 
 
@@ -325,15 +433,18 @@ def test_numbers_are_those_of_the_tables(tree, page):
     mean = ceiling.noiseless_correlation.mean()
     assert f"noiseless rate predicts single trials with a mean correlation of {mean:.3f} (n = {N_UNITS} units)" in words
     assert f"mean correlation of {selection.cnn_corr.mean():.3f}" in words
-    p_values = tests[tests.response == "normalized"].set_index("test").p_value
-    assert f"permutation test of the diagonal p = {p_values['diagonal_permutation']:.3g}" in words
-    assert f"Wilcoxon p = {p_values['cnn_vs_linear_wilcoxon']:.3g}" in words
+    for kind, words_of_kind in zip(KINDS, words.split("loop1, ")[1:], strict=True):
+        of_kind = tests[(tests.response == "normalized") & (tests.kind == kind)].set_index("test")
+        p_values = of_kind.p_value
+        assert f"{of_kind.statistic['mei_greater_fraction']:.0%} of 5 cells".replace("%", " %") in words_of_kind
+        assert f"permutation test of the diagonal p = {p_values['diagonal_permutation']:.3g}" in words_of_kind
+        assert f"Wilcoxon p = {p_values['mei_vs_control_wilcoxon']:.3g}" in words_of_kind
     for row in tests.dropna(subset="p_value").itertuples():
         assert f"<td>{row.p_value:.3g}</td>" in page
-    normalized = diagonal[diagonal.response == "normalized"]
+    normalized = diagonal[(diagonal.response == "normalized") & (diagonal.kind == "mei_vs_gabor")]
     more = int(((normalized.q_value < 0.05) & (normalized.diff_resp > 0)).sum())
     assert more > 0
-    assert f"Of 5 cells tested, {more} respond significantly more to their MEI" in words
+    assert f"Of 5 cells tested, {more} respond significantly more to their MEI than to their Gabor" in words
     assert f"MEI {recovery.mei_drive_ratio.median():.3f} (n = 5), RF {recovery.rf_drive_ratio.median():.3f}" in words
     assert "right cell: 80 % (n = 5 units)" in words
     assert "end stopped" in words
@@ -420,6 +531,12 @@ def test_methods_are_the_parameters_of_the_run(page):
     assert "1000 steps of gradient ascent" in words
     assert "learning rate 0.005 then 0.001" in words
     assert "no limit of distance" in words
+    assert "with the eye at its mean position and a gain of one" in words
+    assert "of 72,800 candidates that differ in phase" in words
+    assert "own scan, the one that the CNN answers most: as it is; behind the tight mask" in words
+    assert "of the 15 images of" in words
+    assert "enlarged 4 times" in words
+    assert "converted to pixel values by monotone interpolation of the measured levels, rounded" in words
     assert "2 CNNs and 2 linear models: core GaussianLaplace (hidden_channels 32, input_kern 15, " in words
     assert ", gauss_bias 0) or Identity; readout SpatialTransformerPyramid2d (scale_n 5, downsample true, " in words
     assert "; shifter MLP (shift_layers 3, hidden_channels_shifter 5) or none; modulator " in words
@@ -450,7 +567,7 @@ def test_page_without_loop_says_what_is_left_out(tmp_path):
     assert "Left out: there is no closed loop of the virtual mouse" in words
     assert "The ceiling is left out" in words
     assert "Confusion matrices" not in words
-    assert page.count("<img ") == 6
+    assert page.count("<img ") == 7
 
 
 def change_table(path: Path, **columns) -> None:
@@ -468,19 +585,26 @@ def test_missing_values_do_not_break_the_page(tmp_path):
     change_table(folder / "truth/ceiling.csv", noiseless_correlation=np.nan)
     change_table(folder / "closed_loop/loop1/matches.csv", mean_distance_um=np.nan)
     diagonal = pd.read_csv(folder / "closed_loop/loop1/diagonal.csv")
-    diagonal.loc[diagonal.unit_id == 0, diagonal.columns.difference(["unit_id", "response", "diff_rank"])] = np.nan
+    names = ["unit_id", "kind", "response", "diff_rank"]
+    diagonal.loc[diagonal.unit_id == 0, diagonal.columns.difference(names)] = np.nan
     diagonal.to_csv(folder / "closed_loop/loop1/diagonal.csv", index=False)
     tests = pd.read_csv(folder / "closed_loop/loop1/tests.csv")
     tests.assign(statistic=np.nan, p_value=np.nan, n=0).to_csv(folder / "closed_loop/loop1/tests.csv", index=False)
     found = read(folder, with_loop=True)
     confusion = found.loops["loop1"].confusion.copy(deep=True)
-    confusion.mu[:, :, :, 0] = np.nan
+    confusion.mu[..., 0, :] = np.nan
     write_arrays(confusion, folder / "closed_loop/loop1/confusion.zarr.zip", origin)
     for model_type in ("cnn", "linear"):
         store = (found.datasets["mouse"].cnn if model_type == "cnn" else found.datasets["mouse"].linear).copy(deep=True)
         store.mei[0], store.activation[0], store.monotonic[0] = np.nan, np.nan, np.nan
         store["failed"] = ("unit", ["<flat>", *[""] * (N_SELECTED - 1)])
-        write_arrays(store, folder / f"meis/mouse/{model_type}.zarr.zip", made("make_meis", meis=asdict(Meis())))
+        if model_type == "cnn":
+            store.variant_mei[..., 0, :, :, :], store.variant_activation[..., 0, :] = np.nan, np.nan
+            store.seed_disagreement[0] = np.nan
+        write_meis(folder, model_type, store)
+    for manifest in folder.glob("stimuli/mouse/*/manifest.csv"):
+        change_table(manifest, predicted_response=np.nan)
+    change_table(folder / "truth/stimuli.csv", true_mei=np.nan, true_control=np.nan, kind="no cell")
     masks = found.datasets["mouse"].masks.copy(deep=True)
     masks.tight_mask[0], masks.reduction_ratio[0] = np.nan, np.nan
     write_arrays(masks, folder / "masks/mouse.zarr.zip", made("make_masks", masks=asdict(Masks())))
@@ -488,10 +612,196 @@ def test_missing_values_do_not_break_the_page(tmp_path):
     words = words_of(page_of(folder, with_loop=True))
     rest = pd.read_csv(folder / "selection/mouse.csv").oracle.median()
     assert f"median {rest:.3f} (n = 11 units); 1 unit without an oracle" in words
-    assert "1 MEI and 1 RF could not be made" in words
+    assert "Made: 4 MEIs and 4 RFs; 4 tight masks" in words
+    assert "MEI unit 0 &lt;flat&gt; RF unit 0 &lt;flat&gt;" in words
     assert "p = –" in words
     assert "right cell: 75 % (n = 4 units)" in words
     assert not re.search(r"\bnan\b", words)
+
+
+def test_controls_are_compared_as_measured_and_in_truth(tree, page):
+    diagonal = pd.read_csv(tree / "closed_loop/loop1/diagonal.csv")
+    true = pd.read_csv(tree / "truth/stimuli.csv")
+    groups = {"all": [0, 1, 2, 3, 4], "nonlinear": [2, 3, 4], "linear": [0, 1]}  # as in CELLS
+    wanted = []
+    for kind in KINDS:
+        for group, units in groups.items():
+            seen = diagonal[
+                (diagonal.kind == kind) & (diagonal.response == "normalized") & diagonal.unit_id.isin(units)
+            ]
+            known = true[(true.stimulus_set == kind) & true.unit_id.isin(units)]
+            n, fraction, _, p = compare_pairs(seen.mei_resp, seen.control_resp)
+            n_true, fraction_true, _, p_true = compare_pairs(known.true_mei, known.true_control)
+            ratio = (known.true_mei / known.true_control).median()
+            assert (n, n_true) == (len(units), len(units))
+            wanted.append([group, str(n), f"{100 * fraction:.0f} %", f"{p:.3g}", str(n_true)])
+            wanted[-1] += [f"{100 * fraction_true:.0f} %", f"{ratio:.2f}", f"{p_true:.3g}"]
+    rows = rows_of(page, "MEI against each control, measured and true.")
+    assert [row[1:] for row in rows] == wanted
+    names = ["MEI against RF", "MEI against Gabor", "Masked MEI against masked natural image"]
+    assert [row[0] for row in rows] == np.repeat(names, 3).tolist()
+    assert len({tuple(row[6:7]) for row in rows}) > 1
+
+
+def test_true_responses_are_drawn_by_group_of_cells():
+    true = pd.DataFrame(
+        {"stimulus_set": ["mei_vs_rf"] * 3 + ["mei_vs_gabor"] * 2, "group": ["linear", *["nonlinear"] * 2, "", ""],
+         "true_mei": [1.0, 2.0, 3.0, np.nan, 1.0], "true_control": [2.0, 1.0, 0.5, np.nan, 1.0]}
+    )  # fmt: skip
+    first, second = truth_figure(true).axes
+    assert first.get_title(loc="left") == "above the RF\nin 2 of 3 cells (67 %)"
+    nonlinear, linear = first.get_lines()[1:]  # after the line of equality
+    np.testing.assert_array_equal(nonlinear.get_xydata(), [[1, 2], [0.5, 3]])
+    np.testing.assert_array_equal(linear.get_xydata(), [[2, 1]])
+    assert second.get_title(loc="left") == "above the Gabor\nin 0 of 1 cells (0 %)"
+
+
+def texts_of(drawing) -> list[str]:
+    return [text.get_text() for axis in drawing.axes for text in axis.texts]
+
+
+def test_gabors_have_a_column_where_they_were_looked_for(tree, tmp_path):
+    dataset = read(tree, with_loop=True).datasets["mouse"]
+    stores = dataset.cnn, dataset.linear, dataset.masks, dataset.natural
+    texts = texts_of(detailed_figure(dataset.selected, *stores, dataset.gabors))
+    gabor = dataset.gabors.isel(unit=0)
+    assert "best Gabor" in texts
+    assert f"{float(gabor.activation):.2f} at {float(gabor.gabor_px.std()):.0f} px" in texts
+    assert "best Gabor" not in texts_of(detailed_figure(dataset.selected, *stores, None))
+
+    page = page_of(write_tree(tmp_path, with_loop=False), with_loop=False)
+    assert "What was made of each unit (5 of 5 units)." in words_of(page)
+    assert "Gabor" not in words_of(page)
+
+
+def test_natural_images_behind_the_mask_come_first():
+    rng = np.random.default_rng(0)
+    coords = {"scan": ("unit", ["day1"]), "unit_id": ("unit", [3])}
+    of_unit = {"mei": (("unit", "y", "x"), rng.normal(128, 20, (1, 9, 16))), "activation": ("unit", [1.5]),
+               "tuning_contrast": (("unit", "gain"), [[0.0, 1.0]]), "tuning_response": (("unit", "gain"), [[0.0, 1.0]]),
+               "failed": ("unit", [""]), "tight_mask": (("unit", "y", "x"), np.full((1, 9, 16), 0.5))}  # fmt: skip
+    made = xr.Dataset(of_unit, coords)
+    images = rng.normal(128, 20, (3, 1, 9, 16))
+    natural = xr.Dataset(
+        {"natural_px": (("kind", "unit", "y", "x"), images), "activation": (("kind", "unit"), [[7.0], [8.0], [9.0]]),
+         "failed": (("kind", "unit"), [[""]] * 3)},
+        coords | {"kind": ["unmasked", "gaussian", "tight"]},
+    )  # fmt: skip
+    selected = pd.DataFrame({"scan": ["day1"], "unit_id": [3]})
+    shown = detailed_figure(selected, made, made, made, natural, None)
+    mosaic = shown.axes[0].images[0].get_array()
+    mei, masked, best = (mosaic[:, i * 19 : i * 19 + 16] for i in (0, 1, 3))
+    np.testing.assert_allclose(masked, mei / 2)
+    np.testing.assert_allclose(best, images[2, 0] - images[2, 0].mean())
+    assert any(text.startswith("9.00 at") for text in texts_of(shown))
+    unmasked = texts_of(detailed_figure(selected, made, made, made, natural.sel(kind=["gaussian", "unmasked"]), None))
+    assert any(text.startswith("7.00 at") for text in unmasked)
+
+
+def test_units_beyond_the_first_have_a_gallery_of_their_own(tree, monkeypatch):
+    monkeypatch.setattr("neurostatic.report.sections_stimuli.MAX_DETAILED_UNITS", 2)
+    section = meis_section(read(tree, with_loop=True))
+    assert "What was made of each unit (2 of 5 units)." in words_of(section)
+    assert "MEIs and RFs of the next 3 units." in words_of(section)
+    assert section.count("<img ") == 4
+
+
+def test_images_that_failed_are_listed_with_their_reasons(tree):
+    results = read(tree, with_loop=True)
+    dataset = results.datasets["mouse"]
+    assert "No image failed." in words_of(meis_section(results))
+    for store, units in ((dataset.masks, [1, 3]), (dataset.gabors, [2])):
+        store["failed"] = ("unit", [f"<no {unit in units}>" if unit in units else "" for unit in range(N_SELECTED)])
+    dataset.natural["failed"] = (("kind", "unit"), np.array([[""] * 5, [*[""] * 4, "the mask is empty"]]))
+    section = meis_section(results)
+    assert rows_of(section, "Images that could not be made.") == [
+        ["tight mask", "unit 1, unit 3", "<no True>"],
+        ["best Gabor", "unit 2", "<no True>"],
+        ["best natural image behind the tight mask", "unit 4", "the mask is empty"],
+    ]
+    dataset.scans.append("day9")
+    assert rows_of(meis_section(results), "Images that could not be made.")[1][1] == "unit 2 of day1"
+
+
+def test_seeds_stand_beside_their_ensemble(tree, page):
+    words = words_of(page)
+    assert "disagree by a median of 0.31 (5 units;" in words
+    assert "most by 0.61, unit 4." in words
+    dataset = read(tree, with_loop=True).datasets["mouse"]
+    drawing = seeds_figure(dataset.selected, dataset.cnn)
+    texts = texts_of(drawing)
+    assert texts[:3] == ["unit 0:  2.00   d = 0.11", "seed 1:  3.00", "seed 2:  4.00"]
+    mosaic = drawing.axes[0].images[0].get_array()
+    of_seed_1 = dataset.cnn.variant_mei.values[1, 0, 0, 0, 1]  # the second start is the better one
+    np.testing.assert_allclose(mosaic[:9, 19:35], of_seed_1 - of_seed_1.mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("models", [None, ["ensemble"], ["ensemble", "1"]])
+def test_one_seed_is_not_compared_with_itself(tree, models):
+    results = read(tree, with_loop=True)
+    cnn = results.datasets["mouse"].cnn.drop_dims(["model", "eye", "behavior", "start"]).drop_vars("seed_disagreement")
+    if models:
+        cnn = with_variants(cnn, models, np.random.default_rng(0))
+    results.datasets["mouse"] = replace(results.datasets["mouse"], cnn=cnn)
+    section = meis_section(results)
+    assert "single seeds" not in words_of(section)
+    assert section.count("<img ") == 2
+
+
+def test_each_stimulus_set_is_shown(tree, page):
+    words = words_of(page)
+    for mei, control in (("MEI", "RF"), ("MEI", "Gabor"), ("masked MEI", "masked natural image")):
+        text = f"The CNN predicts a larger response to the {mei} than to the {control} for 3 of 5 units (60 %); medians"
+        assert f"{text} 2.00 and 1.50" in words
+    assert "nearest in time to the scan (t, 7.2 h from it, rig 2P3)" in words
+    manifest, images = read(tree, with_loop=True).datasets["mouse"].stimuli.examples["mei_vs_gabor"]
+    axes = shown_figure(manifest, images).axes
+    titles = [axis.get_title(loc="left") for axis in axes]
+    assert titles == [*(f"unit {unit}:  {2 - unit % 2}.00" for unit in range(5)), *["1.50"] * 5]
+    assert [axes[0].get_ylabel(), axes[5].get_ylabel()] == ["MEI", "Gabor"]
+    with Image.open(tree / "stimuli/mouse/mei_vs_gabor/gabor/4.png") as picture:
+        np.testing.assert_array_equal(axes[-1].images[0].get_array(), np.asarray(picture))
+
+
+def test_only_the_first_centered_images_are_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr("neurostatic.report.reading.N_SHOWN_UNITS", 2)
+    folder = write_tree(tmp_path, with_loop=True)
+    change_table(folder / "stimuli/mouse/mei_vs_rf/manifest.csv", x_shift=1)
+    manifest, images = read(folder, with_loop=True).datasets["mouse"].stimuli.examples["mei_vs_rf"]
+    assert manifest.image_id.tolist() == [1, 2, 0, 1]
+    assert images.shape == (4, 18, 32)
+    (folder / "stimuli/mouse/mei_vs_rf/multi_lin_rf/1.png").unlink()
+    with pytest.raises(InputError, match=r"mei_vs_rf/multi_lin_rf/1\.png: not a readable image"):
+        read(folder, with_loop=True)
+
+
+def test_quality_is_drawn_by_class():
+    classes = [image_class for pair in STIMULUS_SETS.values() for image_class in pair]
+    qc = pd.DataFrame({"image_class": classes, "image_id": 0, "mean_cd_m2": 10.0, "contrast_cd_m2": 2.0})
+    (legend,) = quality_figure(qc.assign(clipped_fraction=0.0), 10, 2).legends
+    names = ["MEI", "RF", "Gabor", "masked MEI", "masked natural image"]
+    assert sorted(text.get_text() for text in legend.get_texts()) == sorted(names)
+
+
+def test_words_follow_the_settings_of_the_run(tree):
+    results = read(tree, with_loop=True)
+    configs = results.datasets["mouse"].configs
+    assert "published, 1000 steps an image" in words_of(meis_section(results))
+    configs["make_stimuli"]["interpolation"] = "cubic"
+    for section in (stimuli_section, methods_section):
+        assert "by cubic splines through the measured levels" in words_of(section(results))
+    configs["make_meis"]["meis"] |= asdict(Meis(optimizer="projected", eye=("none", "3 -2"), starts=4))
+    configs["search_gabors"]["gabors"]["search"] = "optimal"
+    configs["find_natural"]["folder"] = "photos"
+    words = words_of(methods_section(results))
+    assert "each from 4 noise images, of which the best counts (seed 0), with the eye straight ahead" in words
+    assert "(beside it, with the eye at (px) 3 -2)" in words
+    assert "at most 11 px contrast" in words
+    assert "steps of gradient ascent" not in words
+    assert "found by simulated annealing" in words
+    assert "of the pictures in photos" in words
+    words = words_of(meis_section(results))
+    assert "a median of 33 evaluations of the model, and 4 of 5 MEIs converged" in words
 
 
 def test_missing_result_is_one_clear_error_and_no_page(tmp_path):
@@ -503,16 +813,21 @@ def test_missing_result_is_one_clear_error_and_no_page(tmp_path):
 
 
 def test_confusion_figure_orders_by_the_difference_and_shares_one_scale():
-    values = np.arange(18.0).reshape(1, 2, 3, 3)
+    values = np.full((2, 1, 3, 4, 4), np.nan)
+    values[0, 0, [0, 2], :3, :3] = np.arange(18.0).reshape(2, 3, 3)
+    values[1, 0, [0, 1], :, :] = 99.0  # of another stimulus set, with a unit more
+    dims = ("kind", "response", "model_type", "image_unit_id", "matched_unit_id")
     confusion = xr.Dataset(
-        {"mu": (("response", "model_type", "image_unit_id", "matched_unit_id"), values)},
-        {"response": ["normalized"], "model_type": ["cnn", "linear"], "image_unit_id": [4, 7, 9],
-         "matched_unit_id": [4, 7, 9]},
+        {"mu": (dims, values), "n": (dims, np.isfinite(values).astype(int))},
+        {"kind": ["mei_vs_rf", "mei_vs_gabor"], "response": ["normalized"], "model_type": ["cnn", "gabor", "linear"],
+         "image_unit_id": [4, 7, 9, 11], "matched_unit_id": [4, 7, 9, 11]},
     )  # fmt: skip
-    diagonal = pd.DataFrame({"response": "normalized", "unit_id": [4, 9], "diff_rank": [1, 0]})
-    axes = confusion_figure(confusion, diagonal).axes
+    diagonal = pd.DataFrame({"kind": "mei_vs_rf", "response": "normalized", "unit_id": [4, 9], "diff_rank": [1, 0]})
+    axes = confusion_figure(confusion, diagonal, "mei_vs_rf").axes
+    titles = [axis.get_title(loc="left") for axis in axes[:2]]
+    assert titles == ["images: MEIs of the CNN", "images: RFs of the linear model"]
     order = [2, 0, 1]  # 9 before 4; 7 has no difference and comes last
-    for axis, matrix in zip(axes[:2], values[0], strict=True):
+    for axis, matrix in zip(axes[:2], values[0, 0, [0, 2]], strict=True):
         np.testing.assert_array_equal(axis.images[0].get_array(), matrix[np.ix_(order, order)])
         assert axis.images[0].get_clim() == (0, 17)
         assert [label.get_text() for label in axis.get_xticklabels()] == ["9", "4", "7"]

@@ -6,14 +6,38 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from neurostatic.report.style import CNN, DPI, GRAY, LIGHT, LINEAR, finite, name_axes, panels
+from neurostatic.config import STIMULUS_SETS
+from neurostatic.report.style import (
+    CNN,
+    DPI,
+    GRAY,
+    GREEN,
+    IMAGE_LOOKS,
+    LIGHT,
+    LINEAR,
+    PURPLE,
+    finite,
+    name_axes,
+    panels,
+)
 
 MAX_TICK_LABELS = 40
 RESPONSE_UNITS = {
     "normalized": "mean response (SD of the cell)",
     "zscore": "mean response (z score of the cell)",
 }
-MODEL_TITLES = {"cnn": "images: MEIs of the CNN", "linear": "images: RFs of the linear model"}
+# Kind of stimulus set -> what the images made for a cell are called, and those they are compared with
+MEI_NAMES = {kind: IMAGE_LOOKS[mei][0] for kind, (mei, _) in STIMULUS_SETS.items()}
+CONTROL_NAMES = {kind: IMAGE_LOOKS[control][0] for kind, (_, control) in STIMULUS_SETS.items()}
+MODEL_TITLES = {
+    "cnn": "images: MEIs of the CNN",
+    "linear": "images: RFs of the linear model",
+    "gabor": "images: best Gabors",
+    "masked_mei": "images: masked MEIs",
+    "masked_natural": "images: masked natural images",
+}
+# Group of cells -> its look
+GROUP_LOOKS = {"nonlinear": ("o", GREEN), "linear": ("^", PURPLE)}
 
 
 def match_figure(matches: pd.DataFrame) -> Figure:
@@ -37,17 +61,24 @@ def match_figure(matches: pd.DataFrame) -> Figure:
     return figure
 
 
-def confusion_figure(confusion: xr.Dataset, diagonal: pd.DataFrame, response: str = "normalized") -> Figure:
-    """Confusion matrices of CNN MEIs and linear RFs: rows are images, columns are cells, one color scale.
+def confusion_figure(confusion: xr.Dataset, diagonal: pd.DataFrame, kind: str, response: str = "normalized") -> Figure:
+    """Confusion matrices of MEIs and their controls: rows are images, columns are cells, one color scale.
 
-    Both axes list the units by descending difference between MEI and RF on the diagonal, so that a unit's own image
-    stands on the diagonal; units without that difference come last. Gray: no value.
+    Both axes list the units by descending difference between MEI and control on the diagonal, so that a unit's own
+    image stands on the diagonal; units without that difference come last. Gray: no value.
 
     Args:
-        confusion: mu (response, model_type, image_unit_id, matched_unit_id).
-        diagonal: response, unit_id, diff_rank.
-        response: normalized | zscore.
+        confusion: mu (kind, response, model_type, image_unit_id, matched_unit_id).
+        diagonal: kind, response, unit_id, diff_rank.
+        kind: of the stimulus set; response: normalized | zscore.
     """
+    diagonal = diagonal[diagonal.kind == kind]
+    confusion = confusion.sel(kind=kind)
+    confusion = confusion.isel(
+        model_type=(confusion.n > 0).any(("response", "image_unit_id", "matched_unit_id")).values
+    )
+    shown = (confusion.n > 0).any(("response", "model_type"))
+    confusion = confusion.sel(image_unit_id=confusion.image_unit_id[(shown.any("matched_unit_id")).values])
     ranks = diagonal[diagonal.response == response].set_index("unit_id").diff_rank
     units = confusion.image_unit_id.values.tolist()
     units.sort(key=lambda unit: (float(ranks.get(unit, np.inf)), unit))
@@ -67,30 +98,38 @@ def confusion_figure(confusion: xr.Dataset, diagonal: pd.DataFrame, response: st
             axis.set_xticks(range(len(units)), units, rotation=90, fontsize=7)
             axis.set_yticks(range(len(units)), units, fontsize=7)
         else:
-            axis.set_xlabel("cell (rank of MEI - RF)")
-            axis.set_ylabel("image made for (rank of MEI - RF)")
+            axis.set_xlabel("cell (rank of the difference)")
+            axis.set_ylabel("image made for (rank of the difference)")
     bar = figure.colorbar(shown, ax=list(axes), shrink=0.85, pad=0.02)
     bar.set_label(RESPONSE_UNITS[response])
     return figure
 
 
-def diagonal_figure(diagonal: pd.DataFrame) -> Figure:
-    """Response to the own MEI against the own RF, mean and sem over trials; and the differences in order.
+def diagonal_figure(diagonal: pd.DataFrame, kind: str) -> Figure:
+    """Response to the own MEI against the own control, mean and sem over trials; and the differences in order.
 
     Args:
-        diagonal: cnn_resp, cnn_sem, rf_resp, rf_sem, diff_resp, diff_sem, p_value, q_value of one kind of response.
+        diagonal: mei_resp, mei_sem, control_resp, control_sem, diff_resp, diff_sem, p_value, q_value of one kind of
+            stimulus set and of response.
+        kind: of the stimulus set.
     """
+    mei, control = MEI_NAMES[kind], CONTROL_NAMES[kind]
     figure, axes = panels(9.4, 4.2, n_columns=2)
-    paired = diagonal.dropna(subset=["cnn_resp", "rf_resp"]).sort_values("diff_resp", ascending=False)
+    paired = diagonal.dropna(subset=["mei_resp", "control_resp"]).sort_values("diff_resp", ascending=False)
     colors = [_difference_color(row) for row in paired.itertuples()]
-    sems = paired[["cnn_sem", "rf_sem", "diff_sem"]].fillna(0.0)
-    top = finite(np.append(paired.cnn_resp + sems.cnn_sem, paired.rf_resp + sems.rf_sem)).max(initial=1.0) * 1.05
-    bottom = min(0.0, finite(np.append(paired.cnn_resp - sems.cnn_sem, paired.rf_resp - sems.rf_sem)).min(initial=0.0))
+    sems = paired[["mei_sem", "control_sem", "diff_sem"]].fillna(0.0)
+    top = (
+        finite(np.append(paired.mei_resp + sems.mei_sem, paired.control_resp + sems.control_sem)).max(initial=1.0)
+        * 1.05
+    )
+    bottom = min(
+        0.0, finite(np.append(paired.mei_resp - sems.mei_sem, paired.control_resp - sems.control_sem)).min(initial=0.0)
+    )
     axes[0].plot([bottom, top], [bottom, top], color=GRAY, linewidth=1, linestyle="--")
     places = np.arange(len(paired))
     axes[1].axhline(0, color=GRAY, linewidth=1, linestyle="--")
     drawn = [
-        (axes[0], paired.rf_resp, paired.cnn_resp, sems.rf_sem, sems.cnn_sem),
+        (axes[0], paired.control_resp, paired.mei_resp, sems.control_sem, sems.mei_sem),
         (axes[1], places, paired.diff_resp, None, sems.diff_sem),
     ]
     for axis, x, y, x_sem, y_sem in drawn:
@@ -98,13 +137,13 @@ def diagonal_figure(diagonal: pd.DataFrame) -> Figure:
         axis.scatter(x, y, s=30, c=colors, zorder=3, edgecolors="white", linewidths=0.5)
         kept = (paired.q_value < 0.05).to_numpy()
         axis.scatter(np.asarray(x)[kept], np.asarray(y)[kept], s=80, facecolors="none", edgecolors="black", zorder=3)
-    name_axes(axes[0], f"n = {len(paired)} cells", "response to the own RF (SD of the cell)",
-              "response to the own MEI (SD of the cell)")  # fmt: skip
+    name_axes(axes[0], f"n = {len(paired)} cells", f"response to the own {control} (SD of the cell)",
+              f"response to the own {mei} (SD of the cell)")  # fmt: skip
     axes[0].set(xlim=(bottom, top), ylim=(bottom, top), aspect="equal")
-    name_axes(axes[1], "the same cells in order", "cell (rank)", "MEI - RF (SD of the cell)")
+    name_axes(axes[1], "the same cells in order", "cell (rank)", f"{mei} - {control} (SD of the cell)")
     handles = [
-        Line2D([], [], linestyle="", marker="o", color=CNN, label="MEI > RF, p < 0.05"),
-        Line2D([], [], linestyle="", marker="o", color=LINEAR, label="RF > MEI, p < 0.05"),
+        Line2D([], [], linestyle="", marker="o", color=CNN, label=f"{mei} > {control}, p < 0.05"),
+        Line2D([], [], linestyle="", marker="o", color=LINEAR, label=f"{control} > {mei}, p < 0.05"),
         Line2D([], [], linestyle="", marker="o", color=GRAY, label="p ≥ 0.05"),
         Line2D([], [], linestyle="", marker="o", markersize=9, color="black", markerfacecolor="none", label="q < 0.05"),
     ]
@@ -158,4 +197,33 @@ def recovery_figure(recovery: pd.DataFrame) -> Figure:
     name_axes(axes[1], f"MEI above RF in {above} of {ratios.notna().all(axis=1).sum()} cells", "drive ratio of the RF",
               "drive ratio of the MEI")  # fmt: skip
     axes[1].set(xlim=(low, high), ylim=(low, high), aspect="equal")
+    return figure
+
+
+def truth_figure(true: pd.DataFrame) -> Figure:
+    """True response of each cell to its MEI against that to its control, a panel a stimulus set.
+
+    Args:
+        true: stimulus_set, group, true_mei, true_control of each cell.
+    """
+    kinds = [kind for kind in STIMULUS_SETS if (true.stimulus_set == kind).any()]
+    figure, axes = panels(9.4, 3.7, n_columns=max(2, len(kinds)))
+    for axis in axes[len(kinds) :]:
+        axis.set_axis_off()
+    for axis, kind in zip(axes, kinds, strict=False):
+        mei, control = MEI_NAMES[kind], CONTROL_NAMES[kind]
+        cells = true[true.stimulus_set == kind].dropna(subset=["true_mei", "true_control"])
+        top = 1.06 * finite(cells[["true_mei", "true_control"]].to_numpy().ravel()).max(initial=1.0)
+        axis.plot([0, top], [0, top], color=GRAY, linewidth=1, linestyle="--")
+        for group, (marker, color) in GROUP_LOOKS.items():
+            of_group = cells[cells.group == group]
+            name = f"{group} cells (n = {len(of_group)})"
+            axis.plot(of_group.true_control, of_group.true_mei, marker, color=color, markersize=6, alpha=0.8,
+                      markeredgecolor="white", markeredgewidth=0.5, label=name)  # fmt: skip
+        above = int((cells.true_mei > cells.true_control).sum())
+        fraction = f" ({100 * above / len(cells):.0f} %)" if len(cells) else ""
+        title = f"above the {control}\nin {above} of {len(cells)} cells{fraction}"
+        name_axes(axis, title, f"response to the {control}", f"response to the {mei}")
+        axis.set(xlim=(0, top), ylim=(0, top), aspect="equal")
+        axis.legend(fontsize=8, frameon=False, loc="lower right", handletextpad=0.1, borderaxespad=0.1)
     return figure

@@ -37,7 +37,12 @@ def count(n: int, singular: str, plural: str = "") -> str:
 
 def sentence(text: str) -> str:
     """Text with a capital first letter and a full stop."""
-    return text[:1].upper() + text[1:] + "."
+    return capital(text) + "."
+
+
+def capital(text: str) -> str:
+    """Text with a capital first letter."""
+    return text[:1].upper() + text[1:]
 
 
 def heading(title: str) -> str:

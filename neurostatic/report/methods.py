@@ -1,9 +1,11 @@
 """The methods of a run in words, from the parameters stored with its results; versions and files."""
 
+import math
 import os
 
 from neurostatic.config import Network
 from neurostatic.config.networks import PARTS
+from neurostatic.report.figures_closed_loop import CONTROL_NAMES, MEI_NAMES
 from neurostatic.report.markup import Link, count, folded, paragraph, section, table
 from neurostatic.report.results import DatasetResult, LoopResult, Results, ScanResult
 
@@ -21,6 +23,31 @@ BEST_MODELS = {
     "best_model": "the one of the highest validation correlation",
     "best_model_new": "the best seed of the network whose seeds have the highest mean validation correlation",
 }
+INTERPOLATIONS = {
+    "pchip": "monotone interpolation of the measured levels",
+    "cubic": "cubic splines through the measured levels",
+}
+EYES = {"none": "the eye straight ahead", "mean": "the eye at its mean position", "numbers": "the eye at (px)"}
+BEHAVIORS = {
+    "none": "a gain of one",
+    "mean": "mean behavior",
+    "numbers": "the behavior (pupil radius, its change, treadmill)",
+}
+PUBLISHED = (
+    "Published optimizer: {iterations} steps of gradient ascent; step {start_step:g} to {end_step:g} times "
+    "{step_gain:g}; blur after each step: {blur_words}; {jitter_words}gradient low-passed with exponent "
+    "{precondition:g}; contrast {contrast_words}."
+)
+PROJECTED = (
+    "Projected optimizer: gradient ascent on images of at most {contrast_px:g} px contrast (standard deviation) within "
+    "0-255, at most {max_evaluations} evaluations of the model, or until the response grows by less than "
+    "{tolerance:g} of itself a step; gradient low-passed with exponent {precondition:g}."
+)
+NATURAL_KINDS = {
+    "unmasked": "as it is",
+    "gaussian": "behind the Gaussian envelope of the MEI",
+    "tight": "behind the tight mask of the MEI, all images matched to one mean and contrast under it",
+}
 
 
 def methods_section(results: Results) -> str:
@@ -29,6 +56,7 @@ def methods_section(results: Results) -> str:
         *_grouped({name: _recording(scan) for name, scan in results.scans.items()}),
         *_grouped({name: _modeling(dataset) for name, dataset in results.datasets.items()}),
         *_grouped({name: _images(dataset) for name, dataset in results.datasets.items()}),
+        *_grouped({name: _controls(dataset, results.scans) for name, dataset in results.datasets.items()}),
         *_grouped({name: _stimuli(dataset) for name, dataset in results.datasets.items() if dataset.stimuli}),
         *_grouped({name: _closed_loop(loop) for name, loop in results.loops.items()}),
     ]
@@ -117,27 +145,68 @@ def _or(words: list[str]) -> str:
 
 def _images(dataset: DatasetResult) -> str:
     meis, masks = dataset.configs["make_meis"]["meis"], dataset.configs["make_masks"]["masks"]
+    search = PUBLISHED if meis["optimizer"] == "published" else PROJECTED
     contrast = f"limited to a standard deviation of {meis['norm_px']:g} px" if meis["norm_px"] > 0 else "not limited"
     blur = f"from {meis['start_sigma_px']:g} to {meis['end_sigma_px']:g} px" if meis["blur"] else "none"
+    jitter = f"each step on an image rolled at random by up to {meis['jitter_px']} px; " if meis["jitter_px"] else ""
+    starts = (
+        f"each from {meis['starts']} noise images, of which the best counts" if meis["starts"] > 1 else "from noise"
+    )
+    alone = ", and MEIs by each seed alone" if meis["each_seed"] else ""
+    eye, behavior = (_states(meis[name], words) for name, words in (("eye", EYES), ("behavior", BEHAVIORS)))
     return (
-        f"MEIs (CNN) and RFs (linear model) were found by {meis['iterations']} steps of gradient ascent on the mean "
-        f"response of all seeds of the best network, from noise (seed {meis['seed']}); step {meis['start_step']:g} to "
-        f"{meis['end_step']:g} times {meis['step_gain']:g}; blur after each step: {blur}; gradient low-passed with "
-        f"exponent {meis['precondition']:g}; contrast {contrast}. Tight masks: convex hull of the pixels whose "
-        f"absolute deviation from the mean exceeds {masks['deviation_factor']:g} SD of it, blurred by "
-        f"{masks['blur_sigma_px']:g} px, eroded until the response falls to {masks['target_ratio']:g} of that to the "
-        "first masked image."
+        f"MEIs (CNN) and RFs (linear model) are the images that drive the mean response of all seeds of the best "
+        f"network most{alone}, {starts} (seed {meis['seed']}), with {eye} and {behavior}. "
+        f"{search.format(**meis, blur_words=blur, jitter_words=jitter, contrast_words=contrast)} Tight masks: convex "
+        f"hull of the pixels whose absolute deviation from the mean exceeds {masks['deviation_factor']:g} SD of it, "
+        f"blurred by {masks['blur_sigma_px']:g} px, eroded until the response falls to {masks['target_ratio']:g} of "
+        "that to the first masked image."
+    )
+
+
+def _states(states: list[str], words: dict[str, str]) -> str:
+    """The state of the mouse that an image is made for, and the others for which there is one beside it."""
+    first, *others = [words.get(state, f"{words['numbers']} {state}") for state in states]
+    return f"{first} (beside it, with {_or(others)})" if others else first
+
+
+def _controls(dataset: DatasetResult, scans: dict[str, ScanResult]) -> str:
+    """What MEIs are compared with, but for RFs: how natural images and Gabors were found."""
+    found = dataset.configs["find_natural"]
+    n_images = ", ".join(str(scans[scan].n_images) for scan in dataset.scans)
+    source = (
+        f"the pictures in {found['folder']}" if found["folder"] else f"the {n_images} images of the unit's own scan"
+    )
+    kinds = "; ".join(NATURAL_KINDS[kind] for kind in found["kinds"])
+    text = f"the best natural image of a unit is, of {source}, the one that the CNN answers most: {kinds}."
+    if dataset.gabors is None:
+        return text
+    search, *ranges = dataset.configs["search_gabors"]["gabors"].values()
+    candidates = (
+        f"of {math.prod(map(len, ranges)):,} candidates that differ in phase, wavelength, orientation, size and place"
+        if search == "grid"
+        else "found by simulated annealing and Nelder-Mead over phase, wavelength, orientation, size and place"
+    )
+    mean, contrast = dataset.configs["search_gabors"]["target_cd_m2"]
+    return (
+        f"{text} The best Gabor is the one that the CNN answers most, {candidates}, each at the mean of {mean:g} cd/m² "
+        f"and the contrast of {contrast:g} cd/m² of the stimuli."
     )
 
 
 def _stimuli(dataset: DatasetResult) -> str:
-    options = dataset.configs["make_stimuli"]["stimuli"]
+    made = dataset.configs["make_stimuli"]
+    options = made["stimuli"]
     shifts = ", ".join(str(shift) for shift in options["shifts_px"])
+    sets = "; ".join(f"{MEI_NAMES[kind]} against {CONTROL_NAMES[kind]}" for kind in dataset.stimuli.manifests)
+    shifted = ""
+    if "mei_vs_rf" in dataset.stimuli.manifests and any(options["shifts_px"]):
+        shifted = f" Images of the set of RFs were shifted by {shifts} px of the model along each axis."
     return (
-        f"images were enlarged {options['zoom']} times, matched to a mean of {options['mean_cd_m2']:g} cd/m² and a "
-        f"contrast of {options['contrast_cd_m2']:g} cd/m² (standard deviation), converted to pixel values by monotone "
-        "interpolation of the calibration, rounded to 8 bits, and checked to lie within 5 % of both; shifted by "
-        f"{shifts} px of the model along each axis; at most {options['max_units']} units."
+        f"stimulus sets: {sets}. Images were enlarged {options['zoom']:g} times, matched to a mean of "
+        f"{options['mean_cd_m2']:g} cd/m² and a contrast of {options['contrast_cd_m2']:g} cd/m² (standard deviation), "
+        f"converted to pixel values by {INTERPOLATIONS[made['interpolation']]}, rounded to 8 bits, "
+        f"and checked to lie within 5 % of both; at most {options['max_units']} units a set.{shifted}"
     )
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from neurostatic.report.markup import count
 from neurostatic.report.methods import methods_section, origin_section
 from neurostatic.report.results import Results
-from neurostatic.report.sections_closed_loop import closed_loop_section, truth_section
+from neurostatic.report.sections_closed_loop import closed_loop_section
 from neurostatic.report.sections_data import data_section, oracle_section, summary_section
-from neurostatic.report.sections_models import meis_section, models_section, stimuli_section
+from neurostatic.report.sections_models import models_section
+from neurostatic.report.sections_stimuli import meis_section, stimuli_section
+from neurostatic.report.sections_truth import truth_section
 from neurostatic.store import written_whole
 
 SECTIONS = (

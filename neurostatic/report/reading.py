@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import xarray as xr
+from PIL import Image
 
 from neurostatic.config import Network
 from neurostatic.report.results import (
@@ -16,6 +18,8 @@ from neurostatic.report.results import (
     summarize_scan,
 )
 from neurostatic.store import PROVENANCE, InputError, load_arrays, open_arrays, read_provenance, read_table
+
+N_SHOWN_UNITS = 6  # of each stimulus set, whose images are shown
 
 
 class ResultsFolder:
@@ -37,9 +41,10 @@ class ResultsFolder:
         return found
 
     def arrays(self, name: str, but: tuple[str, ...] = ()) -> xr.Dataset:
-        """A Zarr zip store in memory, all but some variables."""
+        """A Zarr zip store in memory, all but some variables, which need not be there."""
         path = f"{self.folder}/{name}"
-        found = load_arrays(open_arrays(path), path, but)
+        opened = open_arrays(path)
+        found = load_arrays(opened, path, tuple(variable for variable in but if variable in opened))
         self.sources[path] = json.loads(found.attrs[PROVENANCE])
         return found
 
@@ -66,6 +71,7 @@ def read_results(
     loops: dict[str, dict],
     networks: list[str],
     seeds: list[int],
+    kinds: list[str],
     with_truth: bool,
     provenance: dict,
 ) -> Results:
@@ -73,31 +79,32 @@ def read_results(
 
     Args:
         folder: of the results.
-        datasets: name -> its scans; loops: name -> dataset, source, targets.
-        networks, seeds: of the models.
+        datasets: name -> its scans; loops: name -> dataset, source, targets (scan -> stimulus set).
+        networks, seeds: of the models; kinds: of the stimulus sets.
         with_truth: whether the comparison with the virtual mouse is there.
         provenance: of the page.
 
     Raises InputError for a file that is missing or not readable.
     """
     results = ResultsFolder(folder)
-    stimulated = {loop["dataset"] for loop in loops.values()}
+    stimulated = {loop["dataset"]: kinds for loop in loops.values()}
     return Results(
         scans={scan: results.scan(scan) for scan in scans},
         datasets={
-            name: _dataset(results, name, list(members), networks, seeds, name in stimulated)
+            name: _dataset(results, name, list(members), networks, seeds, stimulated.get(name, []))
             for name, members in datasets.items()
         },
         loops={name: _loop(results, name, loop) for name, loop in loops.items()},
         recovery=results.table("truth/recovery.csv") if with_truth else None,
         ceiling=results.table("truth/ceiling.csv") if with_truth else None,
+        true_stimuli=results.table("truth/stimuli.csv") if with_truth else None,
         sources=results.sources,
         provenance=provenance,
     )
 
 
 def _dataset(
-    results: ResultsFolder, name: str, scans: list[str], networks: list[str], seeds: list[int], stimulated: bool
+    results: ResultsFolder, name: str, scans: list[str], networks: list[str], seeds: list[int], kinds: list[str]
 ) -> DatasetResult:
     def of_models(ending: str) -> pd.DataFrame:
         tables = [
@@ -109,6 +116,7 @@ def _dataset(
         return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
 
     selection, masks = f"selection/{name}.csv", f"masks/{name}.zarr.zip"
+    natural, gabors = f"natural/{name}.zarr.zip", f"gabors/{name}.zarr.zip" if "mei_vs_gabor" in kinds else ""
     cnn, linear = (f"meis/{name}/{model_type}.zarr.zip" for model_type in ("cnn", "linear"))
     scores = of_models("")
     of_networks = {network: results.configs(f"models/{name}/{network}/{seeds[0]}.csv") for network in networks}
@@ -125,21 +133,43 @@ def _dataset(
         cnn=results.arrays(cnn),
         linear=results.arrays(linear),
         masks=results.arrays(masks),
-        stimuli=_stimuli(results, name, scans[0]) if stimulated else None,
+        natural=results.arrays(natural, but=("shown_px",)),
+        gabors=results.arrays(gabors) if gabors else None,
+        stimuli=_stimuli(results, name, scans[0], kinds) if kinds else None,
         configs=of_networks[networks[0]],
     )
-    used = [selection, cnn, masks] + ([f"stimuli/{name}/mei_vs_rf/qc.csv"] if stimulated else [])
+    used = [selection, cnn, masks, natural, *([gabors] if gabors else [])]
+    used += [f"stimuli/{name}/{kind}/qc.csv" for kind in kinds[:1]]
     found.configs.update(results.configs(*used))
     return found
 
 
-def _stimuli(results: ResultsFolder, dataset: str, first_scan: str) -> StimulusResult:
+def _stimuli(results: ResultsFolder, dataset: str, first_scan: str, kinds: list[str]) -> StimulusResult:
+    manifests = {kind: results.table(f"stimuli/{dataset}/{kind}/manifest.csv") for kind in kinds}
     return StimulusResult(
-        manifest=results.table(f"stimuli/{dataset}/mei_vs_rf/manifest.csv"),
-        qc=results.table(f"stimuli/{dataset}/mei_vs_rf/qc.csv"),
+        manifests=manifests,
+        qc={kind: results.table(f"stimuli/{dataset}/{kind}/qc.csv") for kind in kinds},
+        examples={
+            kind: _first_images(f"{results.folder}/stimuli/{dataset}/{kind}", manifest)
+            for kind, manifest in manifests.items()
+        },
         calibration=results.table(f"calibrations/{first_scan}.csv"),
         fit=results.table(f"calibrations/{first_scan}_fit.csv"),
     )
+
+
+def _first_images(folder: str, manifest: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+    """The centered images of the first units of a stimulus set: their rows of the manifest, and (image, y, x)."""
+    centered = manifest[(manifest.x_shift == 0) & (manifest.y_shift == 0)]
+    first = centered.groupby("image_class", sort=False).head(N_SHOWN_UNITS).reset_index(drop=True)
+    images = []
+    for file in first.file:
+        try:
+            with Image.open(f"{folder}/{file}") as picture:
+                images.append(np.asarray(picture.convert("L")))
+        except (OSError, ValueError, SyntaxError) as error:  # pillow reports some broken PNGs as SyntaxError
+            raise InputError(f"{folder}/{file}: not a readable image ({error})") from error
+    return first, np.stack(images)
 
 
 def _loop(results: ResultsFolder, name: str, loop: dict) -> LoopResult:
@@ -147,7 +177,7 @@ def _loop(results: ResultsFolder, name: str, loop: dict) -> LoopResult:
     return LoopResult(
         dataset=loop["dataset"],
         source=loop["source"],
-        targets=list(loop["targets"]),
+        targets=dict(loop["targets"]),
         matches=results.table(matches),
         confusion=results.arrays(confusion),
         diagonal=results.table(f"closed_loop/{name}/diagonal.csv"),

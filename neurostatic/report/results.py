@@ -21,6 +21,7 @@ class ScanResult:
         attributes: of the data set: how it was computed, how many trials were dropped for what.
         trials: tier -> number of trials kept.
         units: number of somata by brain_area (rows) and layer (columns).
+        n_images: different images that were shown.
         examples: tier -> some of its images (image, y, x) px.
     """
 
@@ -28,6 +29,7 @@ class ScanResult:
     attributes: dict
     trials: dict[str, int]
     units: pd.DataFrame
+    n_images: int
     examples: dict[str, np.ndarray]
 
     @property
@@ -44,10 +46,18 @@ class ScanResult:
 
 @dataclass(frozen=True)
 class StimulusResult:
-    """One stimulus set MEI against RF: its tables, and the calibration it was made with."""
+    """The stimulus sets of a data set, by kind, and the calibration they were made with.
 
-    manifest: pd.DataFrame
-    qc: pd.DataFrame
+    Attributes:
+        manifests, qc: tables of each set, a row an image.
+        examples: of each set the rows of its manifest for the images of the first units, and these images
+            (image, y, x) uint8.
+        calibration, fit: the measured levels, and the power laws of all calibrations of the scan.
+    """
+
+    manifests: dict[str, pd.DataFrame]
+    qc: dict[str, pd.DataFrame]
+    examples: dict[str, tuple[pd.DataFrame, np.ndarray]]
     calibration: pd.DataFrame
     fit: pd.DataFrame
 
@@ -63,7 +73,8 @@ class DatasetResult:
         networks: of the models, by name; seeds: with each of which every network was to be trained.
         scores, history: of every model, with columns network and seed; one whose training failed has no rows.
         evaluation: test scores of every model and of the ensemble of each network's seeds (seed: text).
-        cnn, linear: MEIs of the CNN, RFs of the linear model; masks: of the MEIs.
+        cnn, linear: MEIs of the CNN, RFs of the linear model; masks: of the MEIs; natural: best natural images.
+        gabors: best Gabors; None if none were looked for.
         stimuli: None if the data set is part of no loop.
         configs: rule -> the parameters it ran with, from the provenance of its results.
     """
@@ -80,6 +91,8 @@ class DatasetResult:
     cnn: xr.Dataset
     linear: xr.Dataset
     masks: xr.Dataset
+    natural: xr.Dataset
+    gabors: xr.Dataset | None
     stimuli: StimulusResult | None
     configs: dict[str, dict]
 
@@ -96,16 +109,21 @@ class DatasetResult:
 
 @dataclass(frozen=True)
 class LoopResult:
-    """One closed loop: who was shown what (dataset, source, targets), and what came of it."""
+    """One closed loop: who was shown what (dataset, source, target -> stimulus set), and what came of it."""
 
     dataset: str
     source: str
-    targets: list[str]
+    targets: dict[str, str]
     matches: pd.DataFrame
     confusion: xr.Dataset
     diagonal: pd.DataFrame
     tests: pd.DataFrame
     configs: dict[str, dict]
+
+    @property
+    def kinds(self) -> list[str]:
+        """Stimulus sets that were shown."""
+        return list(dict.fromkeys(self.targets.values()))
 
 
 @dataclass(frozen=True)
@@ -113,7 +131,7 @@ class Results:
     """Everything on the page.
 
     Attributes:
-        recovery, ceiling: comparison with the truth of the virtual mouse; None for real scans.
+        recovery, ceiling, true_stimuli: comparison with the truth of the virtual mouse; None for real scans.
         sources: path of each result -> its provenance.
         provenance: of the page itself; its `inputs` are the checksums of the results.
     """
@@ -123,6 +141,7 @@ class Results:
     loops: dict[str, LoopResult]
     recovery: pd.DataFrame | None
     ceiling: pd.DataFrame | None
+    true_stimuli: pd.DataFrame | None
     sources: dict[str, dict]
     provenance: dict
 
@@ -134,7 +153,7 @@ def summarize_scan(verdict: dict, data: xr.Dataset) -> ScanResult:
     images = _gray_px(data.images)
     examples = {name: images[np.unique(image_index[tier == name])[:N_EXAMPLES]] for name in trials}
     area, layer = (pd.Series(data[name].values, name=name) for name in ("brain_area", "layer"))
-    return ScanResult(verdict, dict(data.attrs), trials, pd.crosstab(area, layer), examples)
+    return ScanResult(verdict, dict(data.attrs), trials, pd.crosstab(area, layer), len(images), examples)
 
 
 def _gray_px(images: xr.DataArray) -> np.ndarray:

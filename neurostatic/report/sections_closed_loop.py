@@ -1,16 +1,18 @@
-"""The page's sections on the closed loop and on the truth of the virtual mouse."""
+"""The page's section on the closed loop."""
 
 import numpy as np
 import pandas as pd
 
 from neurostatic.report.figures_closed_loop import (
+    CONTROL_NAMES,
+    MEI_NAMES,
     confusion_figure,
     diagonal_figure,
     match_figure,
-    recovery_figure,
 )
 from neurostatic.report.markup import (
     NONE,
+    capital,
     count,
     figure,
     heading,
@@ -32,60 +34,70 @@ SCALES = {
     "zscore": "From each cell its mean over all trials of the scan is taken off, then it is divided by its standard "
     "deviation",
 }
-# test: what it asks, and how its statistic is written
+# test: what it asks, of {mei} and {control}, and how its statistic is written
 TESTS = {
     "diagonal_permutation": (
-        "Does each cell respond to its own MEI more than chance would have it? Trace of the MEI confusion matrix "
-        "(statistic) against matrices whose rows, the images, are shuffled among the cells; one-sided.",
+        "Does each cell respond to its own {mei} more than chance would have it? Trace of the confusion matrix of "
+        "{mei}s (statistic) against matrices whose rows, the images, are shuffled among the cells; one-sided.",
         ".2f",
     ),
     "diagonal_dominance": (
-        "How much more? Mean response to the own MEI minus mean response to the MEIs of the other cells (SD).",
+        "How much more? Mean response to the own {mei} minus mean response to those of the other cells (SD).",
         ".3f",
     ),
-    "diagonal_argmax_fraction": ("Fraction of cells that respond more to their own MEI than to any other MEI.", ".3f"),
-    "cnn_vs_linear_wilcoxon": (
-        "Do cells respond differently to their own MEI and their own linear RF? Wilcoxon signed-rank test over cells "
+    "diagonal_argmax_fraction": (
+        "Fraction of cells that respond more to their own {mei} than to that of any other cell.",
+        ".3f",
+    ),
+    "mei_vs_control_wilcoxon": (
+        "Do cells respond differently to their own {mei} and their own {control}? Wilcoxon signed-rank test over cells "
         "(statistic: the smaller rank sum); two-sided.",
         ".1f",
     ),
-    "cnn_greater_fraction": ("Fraction of cells that respond more to their MEI than to their RF.", ".3f"),
-    "ratio_of_means": ("Mean response to the own MEI over mean response to the own RF.", ".3f"),
-    "welch_cnn_greater_p05": ("Cells that respond more to their MEI: Welch's t test over trials, p < 0.05.", ".0f"),
-    "welch_linear_greater_p05": ("Cells that respond more to their RF: Welch's t test over trials, p < 0.05.", ".0f"),
+    "mei_greater_fraction": ("Fraction of cells that respond more to their {mei} than to their {control}.", ".3f"),
+    "ratio_of_means": ("Mean response to the own {mei} over mean response to the own {control}.", ".3f"),
+    "welch_mei_greater_p05": ("Cells that respond more to their {mei}: Welch's t test over trials, p < 0.05.", ".0f"),
+    "welch_control_greater_p05": (
+        "Cells that respond more to their {control}: Welch's t test over trials, p < 0.05.",
+        ".0f",
+    ),
 }
 
-CORRECTED = {"welch_cnn_greater_p05": 0, "welch_linear_greater_p05": 1}  # place in `significant_cells`
+CORRECTED = {"welch_mei_greater_p05": 0, "welch_control_greater_p05": 1}  # place in `significant_cells`
 
 
-def result_of(tests: pd.DataFrame, response: str, test: str) -> tuple[float, float, int]:
+def result_of(tests: pd.DataFrame, kind: str, response: str, test: str) -> tuple[float, float, int]:
     """statistic, p_value, n of one test; NaN, NaN, 0 if it was not made."""
-    row = tests[(tests.response == response) & (tests.test == test)]
+    row = tests[(tests.kind == kind) & (tests.response == response) & (tests.test == test)]
     if row.empty:
         return np.nan, np.nan, 0
     return float(row.statistic.iloc[0]), float(row.p_value.iloc[0]), int(row.n.iloc[0])
 
 
-def significant_cells(diagonal: pd.DataFrame, response: str) -> tuple[int, int]:
-    """Cells with q < 0.05 that prefer their MEI, and that prefer their RF."""
-    rows = diagonal[(diagonal.response == response) & (diagonal.q_value < 0.05)]
+def significant_cells(diagonal: pd.DataFrame, kind: str, response: str) -> tuple[int, int]:
+    """Cells with q < 0.05 that prefer their MEI, and that prefer their control."""
+    rows = diagonal[(diagonal.kind == kind) & (diagonal.response == response) & (diagonal.q_value < 0.05)]
     return int((rows.diff_resp > 0).sum()), int((rows.diff_resp < 0).sum())
 
 
-def loop_in_short(name: str, loop: LoopResult, dataset: DatasetResult) -> str:
-    """A loop's result in one sentence."""
-    _, p_diagonal, n = result_of(loop.tests, "normalized", "diagonal_permutation")
-    own_best, *_ = result_of(loop.tests, "normalized", "diagonal_argmax_fraction")
-    above, _, n_pairs = result_of(loop.tests, "normalized", "cnn_greater_fraction")
-    _, p_wilcoxon, _ = result_of(loop.tests, "normalized", "cnn_vs_linear_wilcoxon")
-    more, less = significant_cells(loop.diagonal, "normalized")
-    chance = f" (chance {percent(1 / n)})" if n else ""
-    return (
-        f"{name}: {matched_in_words(loop, dataset)}; {percent(own_best)} of {count(n, 'cell')} respond most to their "
-        f"own MEI{chance}, permutation test of the diagonal p = {p_value(p_diagonal)}; {percent(above)} of "
-        f"{count(n_pairs, 'cell')} respond more to their MEI than to their linear RF, Wilcoxon p = "
-        f"{p_value(p_wilcoxon)}; after correction for many tests (q < 0.05) {more} prefer the MEI and {less} the RF."
-    )
+def loop_in_short(name: str, loop: LoopResult, dataset: DatasetResult) -> list[str]:
+    """A loop's result: a sentence on its cells, and one for each stimulus set."""
+    lines = [f"{name}: {matched_in_words(loop, dataset)}."]
+    for kind in loop.kinds:
+        mei, control = MEI_NAMES[kind], CONTROL_NAMES[kind]
+        _, p_diagonal, n = result_of(loop.tests, kind, "normalized", "diagonal_permutation")
+        own_best, *_ = result_of(loop.tests, kind, "normalized", "diagonal_argmax_fraction")
+        above, _, n_pairs = result_of(loop.tests, kind, "normalized", "mei_greater_fraction")
+        _, p_wilcoxon, _ = result_of(loop.tests, kind, "normalized", "mei_vs_control_wilcoxon")
+        more, less = significant_cells(loop.diagonal, kind, "normalized")
+        chance = f" (chance {percent(1 / n)})" if n else ""
+        lines.append(
+            f"{name}, {mei} against {control}: {percent(above)} of {count(n_pairs, 'cell')} respond more to their "
+            f"{mei} than to their {control}, Wilcoxon p = {p_value(p_wilcoxon)}; after correction for many tests "
+            f"(q < 0.05) {more} prefer the {mei} and {less} the {control}. {percent(own_best)} of {count(n, 'cell')} "
+            f"respond most to their own {mei}{chance}, permutation test of the diagonal p = {p_value(p_diagonal)}."
+        )
+    return lines
 
 
 def matched_in_words(loop: LoopResult, dataset: DatasetResult) -> str:
@@ -93,30 +105,42 @@ def matched_in_words(loop: LoopResult, dataset: DatasetResult) -> str:
     found = loop.matches.src_unit_id.nunique()
     if dataset.stimuli is None:
         return f"{count(found, 'unit')} found again"
-    manifest = dataset.stimuli.manifest
-    shown = manifest.owner_unit_id[manifest.owner_scan == loop.source].nunique()
-    return f"{found} of {count(shown, 'unit')} with a stimulus found again"
+    manifests = pd.concat([dataset.stimuli.manifests[kind] for kind in loop.kinds])
+    shown = manifests.owner_unit_id[manifests.owner_scan == loop.source].nunique()
+    later = f" in at least one of {len(loop.targets)} scans" if len(loop.targets) > 1 else ""
+    return f"{found} of {count(shown, 'unit')} with a stimulus found again{later}"
 
 
 def closed_loop_section(results: Results) -> str:
     """Matches, confusion matrices, their diagonal and their tests, for each loop."""
     parts = []
     for name, loop in results.loops.items():
-        parts.append(heading(f"{name}: stimuli made from {loop.source}, shown in {', '.join(loop.targets)}"))
+        shown = ", ".join(
+            f"{scan} ({MEI_NAMES[kind]} against {CONTROL_NAMES[kind]})" for scan, kind in loop.targets.items()
+        )
+        parts.append(heading(f"{name}: stimuli made from {loop.source}, shown in {shown}"))
         parts += _matches(loop, results.datasets[loop.dataset])
-        for response in RESPONSES:
-            caption = (
-                "A row is an image, a column a cell; both axes list the same units, by descending difference between "
-                "the response to the own MEI and to the own RF, so that each cell's own image lies on the diagonal. "
-                "Left: images are MEIs of the CNN; right: RFs of the linear model; one color scale. "
-                f"{SCALES[response]}; mean over trials. Light gray: no value."
-            )
-            drawing = confusion_figure(loop.confusion, loop.diagonal, response)
-            parts.append(figure(drawing, f"Confusion matrices, {RESPONSE_NAMES[response]} responses.", caption))
-        parts += [*_diagonal(loop), _tests(loop)]
+        for kind in loop.kinds:
+            parts += _stimulus_set(loop, kind)
     if not results.loops:
         parts.append(paragraph("Left out: no closed loop is configured, so no stimuli were shown again."))
     return section("closed-loop", "Closed loop", *parts)
+
+
+def _stimulus_set(loop: LoopResult, kind: str) -> list[str]:
+    mei, control = MEI_NAMES[kind], CONTROL_NAMES[kind]
+    parts = [heading(capital(f"{mei} against {control}"))]
+    for response in RESPONSES:
+        caption = (
+            "A row is an image, a column a cell; both axes list the same units, by descending difference between "
+            f"the response to the own {mei} and to the own {control}, so that each cell's own image lies on the "
+            f"diagonal. Left: images are {mei}s; right: {control}s; one color scale. "
+            f"{SCALES[response]}; mean over trials. Light gray: no value."
+        )
+        drawing = confusion_figure(loop.confusion, loop.diagonal, kind, response)
+        title = f"Confusion matrices, {mei} against {control}, {RESPONSE_NAMES[response]} responses."
+        parts.append(figure(drawing, title, caption))
+    return [*parts, *_diagonal(loop, kind), _tests(loop, kind)]
 
 
 def _matches(loop: LoopResult, dataset: DatasetResult) -> list[str]:
@@ -136,29 +160,31 @@ def _matches(loop: LoopResult, dataset: DatasetResult) -> list[str]:
     return [paragraph(sentence(words)), figure(match_figure(matches), "Cell matching.", caption)]
 
 
-def _diagonal(loop: LoopResult) -> list[str]:
-    normalized = loop.diagonal[loop.diagonal.response == "normalized"]
-    more, less = significant_cells(loop.diagonal, "normalized")
-    n_trials = [*normalized.cnn_n.dropna(), *normalized.rf_n.dropna()]
+def _diagonal(loop: LoopResult, kind: str) -> list[str]:
+    mei, control = MEI_NAMES[kind], CONTROL_NAMES[kind]
+    normalized = loop.diagonal[(loop.diagonal.kind == kind) & (loop.diagonal.response == "normalized")]
+    more, less = significant_cells(loop.diagonal, kind, "normalized")
+    n_trials = [*normalized.mei_n.dropna(), *normalized.control_n.dropna()]
     trials = f"{min(n_trials):.0f} to {max(n_trials):.0f} trials an image" if n_trials else "no trials"
     words = (
         f"Of {count(int(normalized.p_value.notna().sum()), 'cell')} tested, {more} respond significantly more to their "
-        f"MEI than to their RF and {less} significantly less, after Benjamini-Hochberg correction (q < 0.05)."
+        f"{mei} than to their {control} and {less} significantly less, after Benjamini-Hochberg correction (q < 0.05)."
     )
     caption = (
-        "A point is a cell: mean normalized response to the MEI and to the RF that were made for it, ± standard error "
-        f"of the mean ({trials}). Dashed: no difference. Color: Welch's t test of that cell, uncorrected; black ring: "
-        "still significant after correction."
+        f"A point is a cell: mean normalized response to the {mei} and to the {control} that were made for it, ± "
+        f"standard error of the mean ({trials}). Dashed: no difference. Color: Welch's t test of that cell, "
+        "uncorrected; black ring: still significant after correction."
     )
-    return [figure(diagonal_figure(normalized), "Own MEI against own RF.", caption), paragraph(words)]
+    return [figure(diagonal_figure(normalized, kind), f"Own {mei} against own {control}.", caption), paragraph(words)]
 
 
-def _tests(loop: LoopResult) -> str:
+def _tests(loop: LoopResult, kind: str) -> str:
     rows = []
-    significant = [significant_cells(loop.diagonal, response) for response in RESPONSES]
+    significant = [significant_cells(loop.diagonal, kind, response) for response in RESPONSES]
     for test in dict.fromkeys([*TESTS, *loop.tests.test]):
         question, form = TESTS.get(test, ("", ".3g"))
-        found = [result_of(loop.tests, response, test) for response in RESPONSES]
+        question = question.format(mei=MEI_NAMES[kind], control=CONTROL_NAMES[kind])
+        found = [result_of(loop.tests, kind, response, test) for response in RESPONSES]
         values = [text for statistic, p, _ in found for text in (number(statistic, form), p_value(p))]
         n = ", ".join(dict.fromkeys(str(n) for *_, n in found if n)) or NONE
         rows.append([test, question, *values, n])
@@ -174,42 +200,4 @@ def _tests(loop: LoopResult) -> str:
         f"{options['seed']}). The ratio of means has no meaning for z scores, whose zero is arbitrary."
     )
     columns = ["test", "what it asks", "normalized", "p", "z-scored", "p", "n"]
-    return table(columns, rows, "Tests.", caption)
-
-
-def truth_section(results: Results) -> str:
-    """What was found against what is true, where it is known."""
-    recovery = results.recovery
-    if recovery is None:
-        words = "Left out: there is no closed loop of the virtual mouse, and of real cells the truth is not known."
-        return section("truth", "Comparison with the truth", paragraph(words))
-    correct = finite(recovery.match_correct)
-    words = (
-        f"Median true drive, relative to the cell's true MEI: MEI {_median(recovery.mei_drive_ratio)}, "
-        f"RF {_median(recovery.rf_drive_ratio)}. Matches that are the right cell: "
-        f"{percent(correct.mean() if len(correct) else np.nan)} (n = {count(len(correct), 'unit')})."
-    )
-    caption = (
-        "The virtual mouse knows which image really drives each cell most. Ratio: noiseless response, above that to "
-        "gray, to the image that was found, over that to the true MEI, all at one mean and contrast: 1 is as good as "
-        "the truth, 0 as good as gray. Left: by kind of cell; a point is a selected unit. Right: the same ratios of "
-        "MEI and RF of each unit; dashed: equality."
-    )
-    rows = []
-    for kind, units in recovery.groupby("kind"):
-        right = finite(units.match_correct)
-        medians = [_median(units[column]) for column in ("mei_drive_ratio", "rf_drive_ratio", "oracle")]
-        matched = f"{percent(right.mean() if len(right) else np.nan)} (n = {len(right)})"
-        rows.append([str(kind).replace("_", " "), *medians, matched])
-    columns = ["kind of cell", "MEI drive ratio", "RF drive ratio", "oracle", "matches right"]
-    parts = [
-        paragraph(words),
-        figure(recovery_figure(recovery), "True drive of what was found.", caption),
-        table(columns, rows, "By kind of cell.", "Medians over the selected units, and the share of right matches."),
-    ]
-    return section("truth", "Comparison with the truth", *parts)
-
-
-def _median(values: pd.Series) -> str:
-    values = finite(values)
-    return f"{number(np.median(values) if len(values) else np.nan)} (n = {len(values)})"
+    return table(columns, rows, f"Tests, {MEI_NAMES[kind]} against {CONTROL_NAMES[kind]}.", caption)

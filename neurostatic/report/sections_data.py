@@ -35,7 +35,8 @@ DROPPED = {
 def summary_section(results: Results) -> str:
     """What was found, in a few sentences and one table."""
     lines = [line for name, dataset in results.datasets.items() for line in _dataset_in_short(name, dataset, results)]
-    lines += [loop_in_short(name, loop, results.datasets[loop.dataset]) for name, loop in results.loops.items()]
+    for name, loop in results.loops.items():
+        lines += loop_in_short(name, loop, results.datasets[loop.dataset])
     columns = ["scan", "animal-session-scan", "day", "stimuli", "trials kept", "units", "modeled", "selected"]
     rows = [[name, *_scan_in_short(name, scan, results)] for name, scan in results.scans.items()]
     caption = "Units are somata; modeled are those of the wanted area and layer; of the selected ones MEIs were made."

@@ -8,6 +8,14 @@ from matplotlib.figure import Figure
 BLUE, ORANGE, GREEN, SKY, PURPLE, YELLOW = "#0072B2", "#D55E00", "#009E73", "#56B4E9", "#CC79A7", "#E69F00"
 CNN, LINEAR = BLUE, ORANGE  # one color each throughout: images and scores of the CNN, of the linear model
 LINE_COLORS = (BLUE, ORANGE, GREEN, PURPLE, SKY, YELLOW, "#000000", "#999999")
+# Class of shown images: name, marker, color
+IMAGE_LOOKS = {
+    "multi_cnn_mei": ("MEI", "o", CNN),
+    "multi_lin_rf": ("RF", "^", LINEAR),
+    "gabor": ("Gabor", "s", GREEN),
+    "masked_mei": ("masked MEI", "D", SKY),
+    "masked_imagenet": ("masked natural image", "v", PURPLE),
+}
 GRAY, LIGHT = "#666666", "#D9D9D9"
 DPI = 110
 GAP_PX = 3  # white between tiled images

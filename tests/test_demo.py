@@ -6,6 +6,7 @@ import pytest
 
 from neurostatic.store import read_table
 
+NONLINEAR = ("complex", "end_stopped", "curved")
 RESULTS = Path(__file__).parents[1] / "results"
 pytestmark = pytest.mark.skipif(not (RESULTS / "report.html").exists(), reason="`make demo` has not been run here")
 
@@ -22,7 +23,7 @@ def test_meis_drive_the_true_cells():
     recovery = read_table(RESULTS / "truth/recovery.csv")
     assert len(recovery) >= 12
     assert recovery.mei_drive_ratio.median() >= 0.70
-    nonlinear = recovery[recovery.kind.isin(["complex", "end_stopped"])]
+    nonlinear = recovery[recovery.kind.isin(NONLINEAR)]
     assert len(nonlinear) >= 5
     assert nonlinear.mei_drive_ratio.median() > nonlinear.rf_drive_ratio.median()
 

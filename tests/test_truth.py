@@ -26,7 +26,7 @@ SETTINGS = {"readout": "FullGaussian2d", "modulator": "OutputMLP", "hidden_chann
 SETTINGS |= {"gamma_input": 10.0, "gamma_hidden": 0.01, "gamma_features": 0.3}
 CORES = {"cnn": "GaussianLaplace", "linear": "StackedLinearGaussianLaplace"}
 TRAINING = Training(learning_rates=(0.01, 0.003, 0.001), max_epochs=40, batch_size=60, patience=3)
-NONLINEAR = ("complex", "end_stopped")
+NONLINEAR = ("complex", "end_stopped", "curved")
 
 
 @pytest.fixture(scope="module")

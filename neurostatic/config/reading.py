@@ -177,19 +177,36 @@ def _contradictions(built: dict) -> list[str]:
         elif loop.source not in datasets[loop.dataset]:
             problems.append(f"loops.{name}.source: '{loop.source}' is not a scan of data set '{loop.dataset}'")
     problems += _unknown_states(built["meis"]) if built["meis"] else []
-    if built["stimuli"]:
-        made = built["stimuli"].sets
+    problems += _unfit_sets(built, loops)
+    seeds = built["training"].seeds if built["training"] else ()
+    problems += [f"training.seeds: {seed} is there twice" for seed in dict.fromkeys(seeds) if seeds.count(seed) > 1]
+    return problems + _unfit_networks(list(built["networks"].values()), built["preprocessing"])
+
+
+def _unfit_sets(built: dict, loops: dict[str, Loop]) -> list[str]:
+    """Stimulus sets that are shown but not made, or whose parts are not made."""
+    problems, stimuli, natural = [], built["stimuli"], built["natural"]
+    targets = [scan for loop in loops.values() for scan in loop.targets]
+    problems += [f"loops: scan '{s}' is a target twice" for s in dict.fromkeys(targets) if targets.count(s) > 1]
+    if stimuli:
+        made, shifts = stimuli.sets, stimuli.shifts_px
         for name, loop in loops.items():
             problems += [
                 f"loops.{name}.targets.{scan}: {kind} is not among stimuli.sets ({', '.join(made)})"
                 for scan, kind in loop.targets.items()
                 if kind not in made
             ]
-        if built["stimuli"].target not in made:
-            problems.append(f"stimuli.target: {built['stimuli'].target} is not among stimuli.sets ({', '.join(made)})")
-    seeds = built["training"].seeds if built["training"] else ()
-    problems += [f"training.seeds: {seed} is there twice" for seed in dict.fromkeys(seeds) if seeds.count(seed) > 1]
-    return problems + _unfit_networks(list(built["networks"].values()), built["preprocessing"])
+        if stimuli.target not in made:
+            problems.append(f"stimuli.target: {stimuli.target} is not among stimuli.sets ({', '.join(made)})")
+        if 0 not in shifts or len(set(shifts)) < len(shifts):
+            problems.append(f"stimuli.shifts_px: {list(shifts)}: different numbers, 0 among them, are needed")
+    if natural and not natural.images:
+        problems.append("natural.images: is empty; it is scan or a folder")
+    if natural and len(set(natural.kinds)) < len(natural.kinds):
+        problems.append("natural.kinds: a kind is there twice")
+    if natural and stimuli and "mei_vs_natural" in stimuli.sets and "tight" not in natural.kinds:
+        problems.append("natural.kinds: the stimulus set mei_vs_natural needs tight; or leave it out of stimuli.sets")
+    return problems
 
 
 def _unknown_states(meis: Meis) -> list[str]:

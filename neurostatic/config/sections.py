@@ -99,7 +99,8 @@ class Selection:
 class Meis:
     """MEIParameter; the defaults are the published set 0, without a contrast constraint.
 
-    What the published optimizer does follows `optimizer`; of the projected one, contrast_px and what follows it.
+    contrast_px, max_evaluations and tolerance are of the projected optimizer, precondition is of both, and what follows
+    it of the published one.
     """
 
     units: str = key("selected", choices=("selected", "all"))
@@ -107,24 +108,24 @@ class Meis:
     behavior: tuple[str, ...] = key(("none",))
     starts: int = key(1, low=1)
     each_seed: bool = key(False)
+    seed: int = key(0, low=0)
+    tuning_points: int = key(1000, low=2)
     optimizer: str = key("published", choices=("published", "projected"))
+    contrast_px: float = key(11.0, low=0.01)
+    max_evaluations: int = key(60, low=2)
+    tolerance: float = key(1e-4, low=0.0)
+    precondition: float = key(0.1, low=0.0)
     iterations: int = key(1000, low=1)
     start_sigma_px: float = key(1.5, low=0.0)
     end_sigma_px: float = key(0.01, low=0.0)
     start_step: float = key(3.0, low=0.0)
     end_step: float = key(0.125, low=0.0)
     step_gain: float = key(0.1, low=0.0)
-    precondition: float = key(0.1, low=0.0)
     jitter_px: int = key(0, low=0)
     blur: bool = key(True)
     clip: bool = key(True)
     norm_px: float = key(-1.0)
     train_norm_px: float = key(-1.0)
-    contrast_px: float = key(11.0, low=0.01)
-    max_evaluations: int = key(60, low=2)
-    tolerance: float = key(1e-4, low=0.0)
-    tuning_points: int = key(1000, low=2)
-    seed: int = key(0, low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Masks:
 
     deviation_factor: float = key(1.0, low=0.0)
     blur_sigma_px: float = key(2.0, low=0.0)
-    target_ratio: float = key(0.9, low=0.0, high=1.0)
+    target_ratio: float = key(0.9, low=0.01, high=1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,11 +166,11 @@ class Probes:
 
     parts: tuple[str, ...] = key(PROBES, choices=PROBES, empty=True)
     contrast_px: float = key(16.0, low=0.01)
-    mean_px: float = key(111.0, low=0.0, high=255.0)
+    mean_px: float = key(111.0, low=1.0, high=254.0)
     max_shift_px: int = key(5, low=0)
     n_gradient_images: int = key(1000, low=2)
     n_diverse: int = key(10, low=2)
-    diverse_ratio: float = key(0.85, low=0.0, high=1.0)
+    diverse_ratio: float = key(0.85, low=0.01, high=0.99)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,8 +187,8 @@ class Stimuli:
 
     sets: tuple[str, ...] = key(tuple(STIMULUS_SETS), choices=tuple(STIMULUS_SETS))
     target: str = key("mei_vs_rf", choices=tuple(STIMULUS_SETS))
-    mean_cd_m2: float = key(10.0, low=0.0)
-    contrast_cd_m2: float = key(2.0, low=0.0)
+    mean_cd_m2: float = key(10.0, low=0.01)
+    contrast_cd_m2: float = key(2.0, low=0.01)
     zoom: float = key(4.0, low=1.0)
     shifts_px: tuple[int, ...] = key((-1, 0, 1))
     max_units: int = key(150, low=1)

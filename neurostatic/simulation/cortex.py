@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-KINDS = ("linear", "simple", "complex", "end_stopped")
+KINDS = {"linear": 0.10, "simple": 0.15, "complex": 0.25, "end_stopped": 0.20, "curved": 0.30}  # and their shares
 HEIGHT_PX, WIDTH_PX = 36, 64  # the cells see the monitor at the resolution of the models
 GREY_PX = 128.0
 CONTRAST_UNIT_PX = 50.0  # contrast of a typical natural image, so that filter outputs are of order one
 MONITOR_GAMMA = 2.1  # the mouse sees the monitor's light, luminance ~ px^gamma, and not gray levels
 END_STOP_WEIGHT = 1.0
+END_DISTANCE = 2.2  # of the end zones of a cell from its center along the bars, in sizes of the receptive field
+BEND_DEG, ARM = 45.0, 1.8  # of a curved cell: angle between neighboring parts of its curve, and their distance
 EXTENT_UM = 400.0  # of the imaged square
 DEPTHS_UM = np.array([150.0, 190.0, 230.0, 270.0, 310.0, 420.0])  # five in L2/3, one in L4
 L4_UM = 370.0  # where layer 4 begins
@@ -26,7 +28,8 @@ class Cortex:
     Attributes:
         cells: one row a cell: cell_id, kind, x_um, y_um, z_um, brain_area, layer, rf_x_px, rf_y_px, orientation_deg,
             wavelength_px, phase_deg, events (mean events a presentation), pupil_gain, running_gain, surround_weight.
-        filters: (cell, filter, pixel) unit-norm Gabors: a quadrature pair in the center, one at each end.
+        filters: (cell, filter, pixel) unit-norm Gabors: a quadrature pair in the center, one at each end; the ends of
+            a curved cell are turned, so that the three make an arc.
         surround: (cell, pixel) weights, sum 1, of the local contrast that divides the response.
         evoked_scale: (cell,) evoked drive averaged over natural images, so that `evoked` has mean one.
     """
@@ -50,8 +53,9 @@ class Cortex:
     def evoked(self, images_px: torch.Tensor) -> torch.Tensor:
         """Noiseless evoked response at neutral gain, with mean one over natural images.
 
-        center / (1 + w sqrt(sum_p s_p z_p^2)), center = by kind: elu(1 + 2 L) + 1, max(L, 0), E^1.5, or
-        max(E - (E_end1 + E_end2)/2, 0), with L a Gabor's output and E the energy sqrt(L^2 + L_quadrature^2).
+        center / (1 + w sqrt(sum_p s_p z_p^2)), center = by kind: elu(1 + 2 L) + 1, max(L, 0), E^1.5,
+        max(E - (E_end1 + E_end2)/2, 0), or the E^1.5 of the whole arc (L + L_end1 + L_end2) / sqrt(3), with L a
+        Gabor's output and E the energy sqrt(L^2 + L_quadrature^2).
 
         Filters see the light of the monitor (`light`).
 
@@ -75,11 +79,13 @@ class Cortex:
         linear = normalized[..., 0]
         energy = (normalized[..., 0::2].square() + normalized[..., 1::2].square() + 1e-6).sqrt()
         center, ends = energy[..., 0], energy[..., 1:].mean(-1)
+        arc = torch.stack([normalized[..., part::2].sum(-1) for part in (0, 1)]) / 3**0.5  # quadrature pair
         by_kind = {
             "linear": torch.nn.functional.elu(1 + 2 * linear) + 1,
             "simple": linear.clamp(min=0),
             "complex": center**1.5,
             "end_stopped": (center - END_STOP_WEIGHT * ends).clamp(min=0),
+            "curved": (arc.square().sum(0) + 1e-6).sqrt() ** 1.5,
         }
         evoked = torch.zeros_like(linear)
         for kind, response in by_kind.items():
@@ -109,7 +115,7 @@ def grow_cortex(n_cells: int, median_events: float, natural_images_px: np.ndarra
     """
     rng = np.random.default_rng([seed, 1])
     cells = _place_cells(n_cells, rng)
-    cells["kind"] = rng.choice(KINDS, n_cells, p=[0.1, 0.15, 0.5, 0.25])
+    cells["kind"] = rng.choice(list(KINDS), n_cells, p=list(KINDS.values()))
     # Retinotopy: 400 um of cortex see the middle of the monitor; neighbors scatter by about a receptive field.
     cells["rf_x_px"] = (WIDTH_PX / 2 + (cells.x_um - 200) * 0.08 + rng.normal(0, 1.5, n_cells)).clip(12, 51)
     cells["rf_y_px"] = (HEIGHT_PX / 2 + (cells.y_um - 200) * 0.03 + rng.normal(0, 1.5, n_cells)).clip(11, 24)
@@ -186,15 +192,16 @@ def _receptive_fields(cells: pd.DataFrame) -> tuple[torch.Tensor, torch.Tensor]:
     filters, surrounds = [], []
     for cell in cells.itertuples():
         theta = np.deg2rad(cell.orientation_deg)
-        along = np.array([-np.sin(theta), np.cos(theta)])  # (x, y) along the bars
+        across, along = np.array([np.cos(theta), np.sin(theta)]), np.array([-np.sin(theta), np.cos(theta)])  # (x, y)
         sigma_px = 0.4 * cell.wavelength_px
+        bend, distance = (np.deg2rad(BEND_DEG), ARM) if cell.kind == "curved" else (0.0, END_DISTANCE)
         pairs = []
         for end in (0, 1, -1):  # center, and the two end zones along the bars
-            center_x = cell.rf_x_px + end * 2.2 * sigma_px * along[0]
-            center_y = cell.rf_y_px + end * 2.2 * sigma_px * along[1]
+            reach = end * np.cos(bend / 2) * along - abs(end) * np.sin(bend / 2) * across
+            center_x, center_y = (cell.rf_x_px, cell.rf_y_px) + distance * sigma_px * reach
             for quadrature_deg in (0, 90):
                 pairs.append(
-                    _gabor(x - center_x, y - center_y, theta, cell.wavelength_px, sigma_px,
+                    _gabor(x - center_x, y - center_y, theta + end * bend, cell.wavelength_px, sigma_px,
                            np.deg2rad(cell.phase_deg + quadrature_deg))
                 )  # fmt: skip
         filters.append(pairs)

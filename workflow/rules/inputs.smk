@@ -7,7 +7,12 @@ NETWORKS = {name: network.settings() for name, network in CONFIG.networks.items(
 MODEL_TYPES = {name: network.model_type for name, network in CONFIG.networks.items()}
 TRUE_LOOPS = {name: loop for name, loop in CONFIG.loops.items() if {loop.source, *loop.targets} <= set(SIMULATED)}
 LOOP_FILES = ["matches.csv", "confusion.zarr.zip", "diagonal.csv", "tests.csv"]
-STIMULATED = sorted({loop.dataset for loop in CONFIG.loops.values()})
+# Stimuli are made where the monitor that would show them is known.
+STIMULATED = [
+    dataset
+    for dataset, scans in CONFIG.datasets.items()
+    if CONFIG.scans[scans[0]] == SIMULATE or Path(CONFIG.scans[scans[0]], "monitor_calibration.csv").exists()
+]
 SIZE_PX = (CONFIG.preprocessing.height_px, CONFIG.preprocessing.width_px)
 STATES = (CONFIG.meis.eye[:1], CONFIG.meis.behavior[:1])  # in which everything but the other MEIs is made
 # What a stimulus looks like does not depend on which sets are made and which is shown.
@@ -66,10 +71,18 @@ def export_of(scan):
     return str(folder) if source == SIMULATE or (folder / "images.npy").exists() else ""
 
 
-def shown_images(wildcards):
-    """The images of a data set's scans as they were shown, where there are raw exports."""
+def natural_images(wildcards):
+    """Where natural images come from: pictures of a folder; else the data set's scans, as shown in raw exports."""
+    if CONFIG.natural.images != "scan":
+        return sorted(str(path) for path in Path(CONFIG.natural.images).glob("*") if path.is_file())
     exports = [export_of(scan) for scan in CONFIG.datasets[wildcards.dataset]]
     return [f"{export}/{file}" for export in exports if export for file in ("images.npy", "images.csv")]
+
+
+def shown_in(wildcards):
+    """What a scan was shown, if it is a raw export: to be compared with the stimulus set."""
+    export = export_of(wildcards.scan)
+    return [f"{export}/images.npy", f"{export}/images.csv"] if export else []
 
 
 def calibration_of(wildcards):

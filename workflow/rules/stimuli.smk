@@ -90,7 +90,7 @@ rule find_natural:
         best="results/selection/{dataset}_models.csv",
         models=models_of_type,
         stores=scan_stores,
-        images=shown_images,
+        images=natural_images,
     output:
         "results/natural/{dataset}.zarr.zip",
     log:
@@ -109,6 +109,7 @@ rule find_natural:
         exports=lambda wildcards: [export_of(scan) for scan in CONFIG.datasets[wildcards.dataset]],
         folder="" if CONFIG.natural.images == "scan" else CONFIG.natural.images,
         kinds=list(CONFIG.natural.kinds),
+        shown="mei_vs_natural" in CONFIG.stimuli.sets,
         shown_px=[round(CONFIG.stimuli.zoom * n_px) for n_px in SIZE_PX],
         code=code("find_natural"),
     message:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import torch
+import xarray as xr
 
 from neurostatic.fitting.states import mouse_states
 from neurostatic.models.ensembles import Ensemble
@@ -35,8 +36,8 @@ def best_ensembles(job, model_type: str, device: str) -> tuple[dict[str, Ensembl
     return ensembles, list(members)
 
 
-def chosen_units(path: str, which: str) -> pd.DataFrame:
-    """Units whose images are made, in the order of their rank: the selected ones, or all of the data set.
+def chosen_units(path: str, which: str, scans: list[str]) -> pd.DataFrame:
+    """Units whose images are made, scan by scan in the order of their rank: the selected ones, or all of the data set.
 
     Raises InputError if there is none.
     """
@@ -46,12 +47,20 @@ def chosen_units(path: str, which: str) -> pd.DataFrame:
     if units.empty:
         raise InputError(f"{path}: no unit is selected; see selection in the config")
     ordered = units.sort_values(["hu_rank", "rank"])
-    return pd.concat([ordered[ordered.scan == scan] for scan in units.scan.unique()], ignore_index=True)
+    return pd.concat([ordered[ordered.scan == scan] for scan in scans], ignore_index=True)
+
+
+def report_failures(store: xr.Dataset, what: str) -> None:
+    """Say which units have no image, and why."""
+    for scan, unit_id, reason in zip(
+        store.scan.values, store.unit_id.values, store.failed.values.astype(str), strict=True
+    ):
+        if reason:
+            print(f"{scan}, unit {unit_id}: no {what}, {reason}")
 
 
 def free_bytes(device: str, mem_mb: int) -> float:
-    """Memory that a job may still fill: of the GPU what is free, else what the rule asks for beyond what is taken."""
+    """Memory that a job may still fill: of the GPU what is free, else what its rule asks for beyond what is taken."""
     if device == "cuda":
         return torch.cuda.mem_get_info()[0]
-    taken = psutil.Process().memory_info().rss
-    return min(mem_mb * 2**20 - taken, psutil.virtual_memory().available)
+    return mem_mb * 2**20 - psutil.Process().memory_info().rss

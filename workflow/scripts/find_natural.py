@@ -21,13 +21,14 @@ with door(snakemake, device):
     if folder:
         names, shown = read_natural_images(folder, height_px, width_px)
         print(f"{folder}: {len(names)} images")
+    exports, stores = (
+        dict(zip(snakemake.params.scans, paths, strict=True))
+        for paths in (snakemake.params.exports, snakemake.input.stores)
+    )
     parts = []
-    for scan, export, store in zip(
-        snakemake.params.scans, snakemake.params.exports, snakemake.input.stores, strict=True
-    ):
+    for scan in dict.fromkeys(masks.scan.values.tolist()):  # in the order of the units
+        export, store = exports[scan], stores[scan]
         of_scan = masks.isel(unit=masks.scan.values == scan)
-        if not of_scan.sizes["unit"]:
-            continue
         units = [scan] * of_scan.sizes["unit"], of_scan.unit_id.values.tolist()
         data = open_arrays(store)
         if folder:
@@ -49,7 +50,7 @@ with door(snakemake, device):
             best["name"] = ("unit", [names[i] if i >= 0 else "" for i in best.image.values])
             found.append(best)
         best = xr.concat(found, xr.Variable("kind", list(kinds)), join="exact")
-        if "tight" in kinds and (folder or export):  # in the size that is shown, for the stimuli
+        if snakemake.params.shown and (folder or export):  # in the size that is shown, for the stimuli
             winners = best.image.sel(kind="tight").values.clip(0)
             if not folder:
                 shown = read_shown_images(export, classes, ids, height_px, width_px, winners)

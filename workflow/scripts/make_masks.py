@@ -21,7 +21,7 @@ with door(snakemake, device):
         target_ratio=options["target_ratio"],
     )
     envelopes = gaussian_masks(meis.mei.values)
-    envelopes = envelopes.rename(mask="gaussian_mask").drop_vars("failed")
+    envelopes = envelopes.rename(mask="gaussian_mask", failed="gaussian_failed")
     masks = masks.merge(envelopes).assign_coords(scan=meis.scan, unit_id=meis.unit_id)
     write_arrays(masks, snakemake.output[0], origin(snakemake, device=device))
     print(

@@ -4,7 +4,7 @@ import dataclasses
 
 import xarray as xr
 from door import compute_device, door, origin
-from ensembles import best_ensembles, chosen_units, free_bytes
+from ensembles import best_ensembles, chosen_units, free_bytes, report_failures
 
 from neurostatic.config import Meis
 from neurostatic.stimuli.meis import Scale, make_meis
@@ -17,7 +17,7 @@ with door(snakemake, device):
     if model_type == "linear":
         config = dataclasses.replace(config, each_seed=False)
     ensembles, seeds = best_ensembles(snakemake, model_type, device)
-    units = chosen_units(snakemake.input.units, config.units)
+    units = chosen_units(snakemake.input.units, config.units, list(ensembles))
     parts = []
     for scan, of_scan in units.groupby("scan", sort=False):
         ids = of_scan.unit_id.tolist()
@@ -37,6 +37,5 @@ with door(snakemake, device):
         )
         parts.append(meis.assign_coords(scan=("unit", [scan] * len(ids)), unit_id=("unit", ids)))
     meis = xr.concat(parts, "unit")
-    for unit in meis.unit_id[meis.failed != ""].values:
-        print(f"unit {unit}: no MEI, {meis.failed.values[meis.unit_id == unit][0]}")
+    report_failures(meis, "MEI")
     write_arrays(meis, snakemake.output[0], origin(snakemake, config.seed, device))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 from door import compute_device, door, origin
-from ensembles import best_ensembles
+from ensembles import best_ensembles, report_failures
 
 from neurostatic.config import Stimuli
 from neurostatic.data.calibration import MonitorCalibration
@@ -23,9 +23,15 @@ with door(snakemake, device):
         if name == "natural":
             control = controls["natural"] = control.sel(kind="tight")
             if "shown_px" not in control:
-                raise InputError(f"{snakemake.input.natural}: has no images in the size that is shown")
-        for unit in meis.unit_id.values[whole & (control.failed.values != "")]:
-            print(f"unit {unit}: left out, no {name}")
+                raise InputError(
+                    f"{snakemake.input.natural}: there are no natural images in the size that is shown; mei_vs_natural "
+                    "needs raw exports with images.npy, or natural.images: a folder of pictures"
+                )
+        if not (control.unit_id.equals(meis.unit_id) and control.scan.equals(meis.scan)):
+            raise InputError(
+                f"{snakemake.input[name]}: units differ from those of {snakemake.input.meis}; make both anew"
+            )
+        report_failures(control, f"stimulus ({name})")
         whole &= control.failed.values == ""
     meis = meis.isel(unit=whole)
     controls = {name: control.isel(unit=whole) for name, control in controls.items()}

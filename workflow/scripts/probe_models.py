@@ -32,11 +32,9 @@ with door(snakemake, device):
         respond = paired_responses(ensembles, *units)
         shifted = [shift_responses(store.mei.values, respond, shifts_px, *target) for store in (cnn, linear)]
         parts.append(xr.concat(shifted, "model_type").to_dataset(name="shift_response"))
-    by_scan = []
-    for scan, store in zip(snakemake.params.scans, snakemake.input.stores, strict=True):
-        of_scan = np.flatnonzero(cnn.scan.values == scan)
-        if not len(of_scan) or not {"gradients", "diverse"} & set(config.parts):
-            continue
+    by_scan, stores = [], dict(zip(snakemake.params.scans, snakemake.input.stores, strict=True))
+    for scan in dict.fromkeys(units[0]) if {"gradients", "diverse"} & set(config.parts) else ():
+        of_scan, store = np.flatnonzero(cnn.scan.values == scan), stores[scan]
         ids, ensemble = cnn.unit_id.values[of_scan].tolist(), ensembles[scan]
         mei_px, questions = cnn.mei.values[of_scan], ensemble.index_of(ids)
         scale, scans = (ensemble.image_mean_px, ensemble.image_std_px), [scan] * len(ids)
@@ -47,7 +45,8 @@ with door(snakemake, device):
             linearized = grad_rfs(ensemble.respond, questions, start_px, *scale, meis_config)
             images_px = open_arrays(store).images[: config.n_gradient_images].values
             spectra = gradient_spectra(ensemble.respond, questions, images_px, *scale)
-            found = linearized[["point_rf", "rf", "activation"]].rename(rf="grad_rf", activation="grad_rf_activation")
+            names = {"rf": "grad_rf", "activation": "grad_rf_activation", "failed": "grad_rf_failed"}
+            found = linearized[["point_rf", *names]].rename(names)
             found = found.merge(spectra[["eigenvalue", "share"]])
         if "diverse" in config.parts:
             print(f"{scan}: diverse images of {len(ids)} units")

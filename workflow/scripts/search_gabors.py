@@ -1,7 +1,7 @@
 """The Gabor that drives each unit most, among the candidates of a grid or of all within limits."""
 
 from door import compute_device, door, origin
-from ensembles import best_ensembles, chosen_units
+from ensembles import best_ensembles, chosen_units, report_failures
 
 from neurostatic.data.calibration import MonitorCalibration
 from neurostatic.models.ensembles import all_responses, paired_responses
@@ -10,9 +10,9 @@ from neurostatic.store import read_table, write_arrays
 
 device = compute_device(snakemake.threads)
 with door(snakemake, device):
-    chosen = chosen_units(snakemake.input.units, snakemake.params.units)
-    units = chosen.scan.tolist(), chosen.unit_id.tolist()
     ensembles, _ = best_ensembles(snakemake, "cnn", device)
+    chosen = chosen_units(snakemake.input.units, snakemake.params.units, list(ensembles))
+    units = chosen.scan.tolist(), chosen.unit_id.tolist()
     calibration = MonitorCalibration.from_table(
         read_table(snakemake.input.calibration), snakemake.params.interpolation, snakemake.input.calibration
     )
@@ -25,4 +25,5 @@ with door(snakemake, device):
         gabors = optimal_gabors(paired_responses(ensembles, *units), prepare, len(chosen), *size_px)
     gabors = gabors.assign_coords(scan=("unit", units[0]), unit_id=("unit", units[1]))
     write_arrays(gabors, snakemake.output[0], origin(snakemake, device=device))
+    report_failures(gabors, "Gabor")
     print(f"{int((gabors.failed == '').sum())} Gabors; median response {float(gabors.activation.median()):.2f}")

@@ -344,6 +344,7 @@ def read(folder: Path, with_loop: bool):
         loops={"loop1": LOOP} if with_loop else {},
         networks=list(NETWORKS),
         seeds=SEEDS,
+        stimulated=["mouse"] if with_loop else [],
         kinds=KINDS,
         with_truth=with_loop,
         provenance=made("write_report"),
@@ -375,7 +376,7 @@ def run_script(folder: Path) -> None:
     """Run the rule's script as Snakemake does, in the folder that holds results/."""
     files = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in (".csv", ".zip")]
     params = {"datasets": {"mouse": ["day1"]}, "loops": {"loop1": LOOP}, "networks": list(NETWORKS), "seeds": SEEDS}
-    params["kinds"] = KINDS
+    params |= {"stimulated": ["mouse"], "kinds": KINDS}
     job = SimpleNamespace(
         input=Inputs(files), output=["results/report.html"], params=Params(params), rule="write_report",
         log=["results/logs/write_report.log"],
@@ -562,7 +563,7 @@ def test_page_without_loop_says_what_is_left_out(tmp_path):
     page = page_of(write_tree(tmp_path, with_loop=False), with_loop=False)
     assert re.findall(r'<section id="([^"]+)"', page) == SECTIONS
     words = words_of(page)
-    assert "Left out for mouse: no closed loop uses it" in words
+    assert "Left out for mouse: its first scan has no monitor_calibration.csv" in words
     assert "Left out: no closed loop is configured" in words
     assert "Left out: there is no closed loop of the virtual mouse" in words
     assert "The ceiling is left out" in words

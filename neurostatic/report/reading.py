@@ -71,6 +71,7 @@ def read_results(
     loops: dict[str, dict],
     networks: list[str],
     seeds: list[int],
+    stimulated: list[str],
     kinds: list[str],
     with_truth: bool,
     provenance: dict,
@@ -80,18 +81,17 @@ def read_results(
     Args:
         folder: of the results.
         datasets: name -> its scans; loops: name -> dataset, source, targets (scan -> stimulus set).
-        networks, seeds: of the models; kinds: of the stimulus sets.
+        networks, seeds: of the models; stimulated: data sets with stimulus sets; kinds: of these.
         with_truth: whether the comparison with the virtual mouse is there.
         provenance: of the page.
 
     Raises InputError for a file that is missing or not readable.
     """
     results = ResultsFolder(folder)
-    stimulated = {loop["dataset"]: kinds for loop in loops.values()}
     return Results(
         scans={scan: results.scan(scan) for scan in scans},
         datasets={
-            name: _dataset(results, name, list(members), networks, seeds, stimulated.get(name, []))
+            name: _dataset(results, name, list(members), networks, seeds, kinds if name in stimulated else [])
             for name, members in datasets.items()
         },
         loops={name: _loop(results, name, loop) for name, loop in loops.items()},

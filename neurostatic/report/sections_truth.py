@@ -86,8 +86,8 @@ def _against_controls(results: Results) -> list[str]:
     drawn_caption = (
         "A point is a cell of the source scan: its noiseless response to the centered MEI that was shown, against that "
         "to the control, both at one mean and contrast on the monitor; natural images evoke 1 on average. Dashed: "
-        "equality; above it the cell prefers its MEI. Cells of the virtual mouse are built of Gabors, so that a Gabor "
-        "can be nearly the best image for them."
+        "equality; above it the cell prefers its MEI. All but the curved cells of the virtual mouse are built on one "
+        "Gabor each, so that a Gabor can be nearly the best image for them; no Gabor is a curve."
     )
     return [
         table(columns, rows, "MEI against each control, measured and true.", caption),

@@ -90,6 +90,7 @@ rule write_report:
     params:
         datasets={name: list(scans) for name, scans in CONFIG.datasets.items()},
         loops={name: asdict(loop) for name, loop in CONFIG.loops.items()},
+        stimulated=STIMULATED,
         kinds=list(CONFIG.stimuli.sets),
         networks=list(NETWORKS),
         seeds=list(CONFIG.training.seeds),

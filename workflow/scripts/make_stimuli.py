@@ -27,10 +27,8 @@ with door(snakemake, device):
                     f"{snakemake.input.natural}: there are no natural images in the size that is shown; mei_vs_natural "
                     "needs raw exports with images.npy, or natural.images: a folder of pictures"
                 )
-        if not (control.unit_id.equals(meis.unit_id) and control.scan.equals(meis.scan)):
-            raise InputError(
-                f"{snakemake.input[name]}: units differ from those of {snakemake.input.meis}; make both anew"
-            )
+        if any(control[label].values.tolist() != meis[label].values.tolist() for label in ("scan", "unit_id")):
+            raise InputError(f"{snakemake.input[name]}: its units are not those of {snakemake.input.meis}")
         report_failures(control, f"stimulus ({name})")
         whole &= control.failed.values == ""
     meis = meis.isel(unit=whole)

@@ -15,6 +15,7 @@ with door(snakemake):
         loops=snakemake.params.loops,
         networks=snakemake.params.networks,
         seeds=snakemake.params.seeds,
+        stimulated=snakemake.params.stimulated,
         kinds=snakemake.params.kinds,
         with_truth=bool(snakemake.input.truth),
         provenance=origin(snakemake),

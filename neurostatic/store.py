@@ -199,6 +199,9 @@ def write_table(table: pd.DataFrame, path: str | Path, provenance: dict) -> None
         table.to_csv(temporary, index=False)
 
 
+NAMES = dict.fromkeys(("scan", "owner_scan", "rig"), "str")  # columns of names: a scan may be called 101
+
+
 def read_table(path: str | Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
     """Read a CSV table and check that the named columns are there.
 
@@ -209,7 +212,7 @@ def read_table(path: str | Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
         raise InputError(f"{path}: no such file")
     try:
         # Only truly empty fields are missing: an area called "NA" is an area.
-        table = pd.read_csv(path, keep_default_na=False, na_values=["", "nan", "NaN"])
+        table = pd.read_csv(path, keep_default_na=False, na_values=["", "nan", "NaN"], dtype=NAMES)
     except (ValueError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable CSV table ({error})") from error
     missing = [column for column in columns if column not in table.columns]

@@ -367,3 +367,11 @@ def test_gabor_stimulus_golden():
     assert (stimulus.mean_cd_m2, stimulus.contrast_cd_m2) == (pytest.approx(shown.mean()), pytest.approx(shown.std()))
     with pytest.raises(InputError, match="cannot be shown"):
         gabor_stimulus(gabor, BRIGHT, mean_cd_m2=50)
+
+
+def test_a_unit_that_likes_every_gabor_the_same_has_none():
+    found = optimal_gabors(
+        lambda images, units: np.ones(len(images)), pixel_matched(), 1, maxiter=2, seeds=(1,), report=len
+    )
+    assert found.failed.values.tolist() == ["the response is the same to every Gabor"]
+    assert np.isnan(found.activation).all() and np.isnan(found.gabor).all()

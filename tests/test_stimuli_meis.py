@@ -92,6 +92,29 @@ def toy_meis(units=(0, 1, 2), respond=None, **config):
     return score_meis(respond or toy(), questions, found, SCALE, config)
 
 
+def test_images_are_normalized_and_back():
+    """C1."""
+    z = SCALE.normalize(START_PX[None], "cpu")
+    assert z.shape == (1, 36, 64) and z[0, 5, 7].item() == pytest.approx(0.371767, abs=1e-6)
+    assert_allclose(SCALE.to_px(z)[0], START_PX, atol=1e-4)
+    assert SCALE.to_px(torch.tensor([[[10.0, -10.0]]])).tolist() == [[[255.0, 0.0]]]
+
+
+@pytest.mark.parametrize("size", [(36, 64), (37, 65), (36, 65), (37, 64)])
+def test_only_columns_that_are_their_own_mirror_are_mirrored(size):
+    height, width = size
+    half = recipe.precondition_transfer(height, width, 0.1)
+    fx, fy = (np.minimum(np.arange(n), n - 1 - np.arange(n)) for n in (width, height))
+    plain = 1 / np.maximum(1, (fx**2.0 + fy[:, None] ** 2) ** 0.1)
+    plain = (plain / plain.mean())[:, : width // 2 + 1]
+    mirrored = {0, width // 2} if width % 2 == 0 else {0}
+    for column in range(width // 2 + 1):
+        if column in mirrored:
+            assert_allclose(half[1:, column], half[1:, column].flip(0))
+        else:
+            assert_allclose(half[:, column], plain[:, column])
+
+
 def test_precondition_gradient():
     """C0 (the filter itself), C2, C3: not symmetric, as negative frequencies are off by one."""
     found = FILTER.sum(), np.linalg.norm(FILTER), FILTER[17, 30], FILTER[20, 34]

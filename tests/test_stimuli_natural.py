@@ -120,7 +120,8 @@ def test_first_of_equally_good_images_wins():
     images = np.concatenate([IMAGES[:4], IMAGES[:4]])
     assert (best_natural_images(images, respond_all, 3, quiet).image < 4).all()
     constant = search(images=images, respond=lambda pictures, _: np.ones(len(pictures)), batch_size=3)
-    assert_array_equal(constant.image, 0)
+    assert_array_equal(constant.image, -1)
+    assert (constant.failed == "the response is the same to every image").all() and np.isnan(constant.activation).all()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -13,7 +13,7 @@ from neurostatic.config import STIMULUS_SETS, Stimuli
 from neurostatic.data.calibration import MonitorCalibration
 from neurostatic.data.frames import area_resize
 from neurostatic.stimuli import files
-from neurostatic.stimuli.files import read_set, write_set
+from neurostatic.stimuli.files import check_shown, read_set, write_set
 from neurostatic.stimuli.luminance import luminance_chain, match_luminance, upscale, upscale_mask
 from neurostatic.stimuli.sets import (
     mei_vs_gabor_set,
@@ -314,3 +314,16 @@ def test_a_set_made_again_is_the_same(tmp_path):
 
 def test_every_set_has_two_classes():
     assert all(len(set(classes)) == 2 for classes in STIMULUS_SETS.values())
+
+
+def test_a_scan_that_was_shown_other_images_is_refused(stimuli):
+    """By their pixels: the same names may be of another set, or of one that was made anew."""
+    manifest, images = stimuli.manifest, stimuli.images
+    others = pd.DataFrame({"image_class": ["photo", "multi_cnn_mei"], "image_id": [0, 999]})
+    table = pd.concat([others, manifest[["image_class", "image_id"]]], ignore_index=True)
+    shown = np.concatenate([np.zeros((2, 144, 256), np.uint8), images])
+    assert check_shown(manifest, table, shown, "day3") == len(manifest)
+    swapped = shown.copy()
+    swapped[[2, 3]] = swapped[[3, 2]]
+    with pytest.raises(InputError, match=r"(?s)scan day3: images that differ .*multi_cnn_mei 0\n.*multi_cnn_mei 1$"):
+        check_shown(manifest, table, swapped, "day3")

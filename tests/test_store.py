@@ -81,3 +81,12 @@ def test_unreadable_files_are_named(tmp_path):
 
 def test_no_problems_no_error():
     report_problems("config", [])
+
+
+def test_names_stay_text(tmp_path):
+    """A scan may be called 101 or 1e3; an empty name is missing."""
+    table = pd.DataFrame({"scan": ["101", "1e3", None], "owner_scan": ["7", "8", "9"], "unit_id": [1, 2, 3]})
+    write_table(table, tmp_path / "t.csv", {})
+    found = read_table(tmp_path / "t.csv")
+    assert found.scan.tolist()[:2] == ["101", "1e3"] and found.scan.isna().tolist() == [False, False, True]
+    assert found.owner_scan.tolist() == ["7", "8", "9"] and found.unit_id.tolist() == [1, 2, 3]

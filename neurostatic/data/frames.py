@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.ndimage import zoom
 
+from neurostatic.data.scans.contract import APERTURE
 from neurostatic.store import BLOCK_BYTES, InputError, read_table
 
 
@@ -61,7 +63,9 @@ def read_shown_images(
     width: int,
     rows: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """Images of a raw scan export as they were shown, reduced to a size by area averaging.
+    """Images of a raw scan export as they were shown, in another size.
+
+    Reduced by area averaging, or enlarged by cubic splines; behind their aperture, if they had one.
 
     Args:
         export: folder of the export, with images.npy and images.csv.
@@ -70,7 +74,7 @@ def read_shown_images(
     Returns:
         (row, height, width) float32 px.
 
-    Raises InputError if an image is not in the export, or they are in color or smaller than asked for.
+    Raises InputError if an image is not in the export, or they are in color.
     """
     images = np.load(Path(export) / "images.npy", mmap_mode="r")
     table = read_table(Path(export) / "images.csv", ("image_class", "image_id"))
@@ -80,12 +84,17 @@ def read_shown_images(
     places = listed.get_indexer(pd.MultiIndex.from_tuples(wanted))
     if (places < 0).any():
         raise InputError(f"{export}: image {wanted[np.argmax(places < 0)]} is not in images.csv")
-    if images.ndim != 3 or images.shape[1] < height or images.shape[2] < width:
-        raise InputError(
-            f"{export}: images of shape {images.shape[1:]}; for stimuli of {height} x {width} px gray images of at "
-            "least this size are needed"
-        )
-    return area_resize(images, height, width, places, rounded=False)
+    if images.ndim != 3:
+        raise InputError(f"{export}: images of shape {images.shape[1:]}; stimuli are made of gray images only")
+    if images.shape[1] < height or images.shape[2] < width:
+        factors = height / images.shape[1], width / images.shape[2]
+        resized = [zoom(images[place].astype(float), factors, order=3, mode="reflect") for place in places]
+        resized = np.clip(resized, 0, 255).astype(np.float32)
+    else:
+        resized = area_resize(images, height, width, places, rounded=False)
+    if set(APERTURE) <= set(table.columns):
+        resized = apply_aperture(resized, *table.iloc[places][list(APERTURE)].to_numpy().T)
+    return resized
 
 
 def picture_hashes(images: np.ndarray, rows: Sequence[int] | None = None) -> np.ndarray:

@@ -160,7 +160,11 @@ def stimuli_section(results: Results) -> str:
     parts = []
     for name, dataset in results.datasets.items():
         if dataset.stimuli is None:
-            parts.append(paragraph(f"Left out for {name}: its first scan has no monitor_calibration.csv, so no stimulus set was made."))
+            parts.append(
+                paragraph(
+                    f"Left out for {name}: its first scan has no monitor_calibration.csv, so no stimulus set was made."
+                )
+            )
         else:
             parts += [heading(name)] if len(results.datasets) > 1 else []
             parts.append(_calibration(dataset))

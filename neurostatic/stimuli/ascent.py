@@ -122,8 +122,8 @@ def precondition_transfer(height: int, width: int, exponent: float) -> torch.Ten
     transfer = 1 / (fx**2 + fy[:, None] ** 2).pow(exponent).clamp(min=1)
     transfer = transfer / transfer.mean()
     half = transfer[:, : width // 2 + 1].clone()
-    rows = torch.arange(1, height // 2)
-    for column in (0, width // 2):
+    rows = torch.arange(1, (height + 1) // 2)
+    for column in {0, width // 2} if width % 2 == 0 else {0}:
         half[height - rows, column] = half[rows, column]
     return half
 

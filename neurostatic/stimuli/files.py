@@ -88,6 +88,31 @@ def read_set(folder: str | Path) -> tuple[pd.DataFrame, np.ndarray]:
     return manifest, np.stack(images)
 
 
+def check_shown(manifest: pd.DataFrame, image_table: pd.DataFrame, images: np.ndarray, scan: str) -> int:
+    """Check that a scan was shown the images of a stimulus set, by their pixels.
+
+    Args:
+        manifest: image_class, image_id, sha256 of the set.
+        image_table: image_class, image_id of each of `images` (image, y, x) uint8, as the scan was shown them.
+        scan: its name, for the message.
+
+    Returns:
+        How many of the scan's images are in the set.
+
+    Raises InputError that names those which differ.
+    """
+    listed = manifest.set_index(["image_class", "image_id"]).sha256
+    names = list(zip(image_table.image_class, image_table.image_id, strict=True))
+    ours = [(row, name) for row, name in enumerate(names) if name in listed.index]
+    differ = [f"{name[0]} {name[1]}" for row, name in ours if image_checksum(images[row]) != listed[name]]
+    report_problems(
+        f"scan {scan}: images that differ from those of the stimulus set under the same name. Was it shown another set "
+        "(loops.*.targets), or has the set been made anew since",
+        differ,
+    )
+    return len(ours)
+
+
 def image_checksum(image: np.ndarray) -> str:
     """SHA-256 of the pixels of an 8-bit image (y, x)."""
     return hashlib.sha256(np.ascontiguousarray(image, dtype=np.uint8).tobytes()).hexdigest()

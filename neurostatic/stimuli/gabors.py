@@ -186,12 +186,14 @@ def optimal_gabors(
     parameters = np.broadcast_to(lower, (n_units, len(limits))).copy()
     activation, failed = np.full(n_units, np.nan), np.full(n_units, "", dtype=object)
     for unit in range(n_units):
+        seen: list[float] = []
 
-        def cost(values: np.ndarray, unit: int = unit) -> float:
+        def cost(values: np.ndarray, unit: int = unit, seen: list[float] = seen) -> float:
             gabor = create_gabor(height, width, *np.clip(values, lower, upper))
             response = float(respond_paired(prepare(gabor[None]), np.array([unit]))[0])
             if not np.isfinite(response):
                 raise FloatingPointError("a response is not finite")
+            seen.append(response)
             return -response
 
         try:
@@ -202,6 +204,8 @@ def optimal_gabors(
                     activation[unit], parameters[unit] = -fine.fun, np.clip(fine.x, lower, upper)
         except FloatingPointError as error:
             failed[unit] = str(error)
+        if not failed[unit] and min(seen) == max(seen):
+            failed[unit] = "the response is the same to every Gabor"
         report(f"optimal Gabors: {unit + 1} of {n_units} units")
     return _described(parameters, activation, failed, prepare, height, width)
 

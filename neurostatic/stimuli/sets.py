@@ -145,7 +145,11 @@ def stimulus_set(
             off by 5 % or more.
     """
     classes = STIMULUS_SETS[kind]
-    report_problems(f"stimulus set {kind}", _input_problems(units, images, shifts_px))
+    problems = _input_problems(units, images, shifts_px)
+    uneven = [shift for shift in shifts_px if (config.zoom * shift) % 1]
+    if uneven:
+        problems.append(f"stimuli.shifts_px: {uneven} px times the zoom of {config.zoom:g} are no whole stimulus px")
+    report_problems(f"stimulus set {kind}", problems)
     ranks = pd.to_numeric(units["hu_rank"]).fillna(np.inf).to_numpy(dtype=float)
     chosen = [row for row in np.argsort(ranks, kind="stable") if ranks[row] < config.max_units]
     if not chosen:
@@ -246,7 +250,7 @@ def _input_problems(units: pd.DataFrame, images_by_class: dict, shifts_px: Seque
     if units.duplicated(["scan", "unit_id"]).any():
         problems.append("a unit (scan, unit_id) is given more than once")
     if 0 not in shifts_px or len(set(shifts_px)) != len(shifts_px) or any(s != int(s) for s in shifts_px):
-        problems.append(f"shifts_px must be different whole numbers, 0 among them; got {list(shifts_px)}")
+        problems.append(f"stimuli.shifts_px must be different whole numbers, 0 among them; got {list(shifts_px)}")
 
     shapes = {image_class: np.shape(images) for image_class, images in images_by_class.items()}
     if any(len(shape) != 3 or shape[0] != len(units) for shape in shapes.values()):

@@ -33,6 +33,7 @@ rule compute_confusion:
     input:
         store="results/datasets/{scan}.zarr.zip",
         manifest=lambda wildcards: shown_manifest(CONFIG.loops[wildcards.loop], wildcards.scan),
+        shown=shown_in,
         matches="results/closed_loop/{loop}/matches.csv",
     output:
         "results/closed_loop/{loop}/scans/{scan}.csv",

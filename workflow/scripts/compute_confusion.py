@@ -1,14 +1,21 @@
 """Responses of the matched cells of one scan to every unit's images: raw, normalized, z-scored."""
 
+import numpy as np
 import pandas as pd
 from door import door, origin
 
 from neurostatic.closed_loop.confusion import scan_confusion
+from neurostatic.stimuli.files import check_shown
 from neurostatic.store import load_arrays, open_arrays, read_table, write_table
 
 with door(snakemake):
     data = open_arrays(snakemake.input.store)
-    manifest = read_table(snakemake.input.manifest).set_index(["image_class", "image_id"])
+    manifest = read_table(snakemake.input.manifest)
+    if snakemake.input.shown:
+        images, table = np.load(snakemake.input.shown[0], mmap_mode="r"), read_table(snakemake.input.shown[1])
+        n_shown = check_shown(manifest, table, images, snakemake.wildcards.scan)
+        print(f"{n_shown} of {len(manifest)} images of the stimulus set were shown, all as they are in it")
+    manifest = manifest.set_index(["image_class", "image_id"])
     matches = read_table(snakemake.input.matches)
     matches = matches[matches.scan == snakemake.wildcards.scan]
     data = load_arrays(data.isel(unit=data.unit_id.isin(matches.unit_id.to_numpy()).values), snakemake.input.store)

@@ -14,7 +14,8 @@ from torch.nn.functional import elu
 from neurostatic.config import Meis
 from neurostatic.models import Ensemble, load_network
 from neurostatic.stimuli.ascent import ascend
-from neurostatic.stimuli.projected import ascend_projected, best_of_starts
+from neurostatic.stimuli.meis import best_of_starts
+from neurostatic.stimuli.projected import ascend_projected
 
 Y, X = np.mgrid[:36, :64].astype(float)
 MEAN_PX, STD_PX, LIMIT_PX = 112.0, 60.0, 11.0
@@ -220,7 +221,7 @@ def test_best_of_starts():
     """Of each unit the first start that reached most; nan is never best, and without a number it is the first."""
     nan = np.nan
     responses = np.array([[1.0, nan, nan, 2.0, nan], [3.0, 0.1, nan, 2.0, -np.inf], [2.0, 0.2, nan, 1.0, -1.0]])
-    assert_array_equal(best_of_starts(responses), [1, 2, 0, 0, 2])
+    assert_array_equal(best_of_starts(responses.T), [1, 2, 0, 0, 2])
 
 
 def trained_ensemble():
@@ -235,7 +236,7 @@ def trained_ensemble():
 
 
 def test_a_trained_network_reaches_set_1():
-    """Every selected unit in 60 evaluations or less; twelve of them against 1,000 steps of the published set 1."""
+    """Every selected unit in 60 evaluations or less; eight of them against 1,000 steps of the published set 1."""
     ensemble, unit_ids = trained_ensemble()
     units = ensemble.index_of(unit_ids)
     limits = bounds(ensemble.image_mean_px, ensemble.image_std_px)
@@ -252,7 +253,7 @@ def test_a_trained_network_reaches_set_1():
     assert history.evaluations.max() <= 60
     assert (history.contrast_px <= LIMIT_PX + 1e-3).all()
     assert images.min() >= limits[0] and images.max() <= limits[1]
-    reference = set_1(ensemble.respond, units[:12], start[:12], ensemble.image_std_px, limits)
-    reached = history.activation[:12] / reference
+    reference = set_1(ensemble.respond, units[:8], start[:8], ensemble.image_std_px, limits)
+    reached = history.activation[:8] / reference
     assert reached.median() >= 0.99 and reached.min() >= 0.95
-    assert (reach(max_evaluations=5)[1].activation[:12] / reference).median() < 0.99
+    assert (reach(max_evaluations=5)[1].activation[:8] / reference).median() < 0.99

@@ -133,6 +133,7 @@ def test_the_loop_finds_what_is_there_and_nothing_in_shuffled_responses(project)
     manifest = read_table(results / "stimuli/mouse1/mei_vs_rf/manifest.csv").set_index(["image_class", "image_id"])
     owner = manifest.owner_unit_id.loc[list(zip(data.image_class.values, data.image_id.values, strict=True))].to_numpy()
     matches = read_table(results / "closed_loop/loop1/matches.csv")
+    matches = matches[matches.scan == "mouse1-day2-mei"]
 
     def p_value(responses: np.ndarray, unit_map: pd.DataFrame) -> float:
         table = scan_confusion(

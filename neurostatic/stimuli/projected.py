@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable
 
-import numpy as np
 import torch
 import xarray as xr
 
@@ -191,11 +190,3 @@ def within(pattern: torch.Tensor, limit: float) -> torch.Tensor:
     """Patterns (image, y, x), without their mean, at most at the limit of the standard deviation (ddof 1)."""
     pattern = pattern - pattern.mean((-2, -1), keepdim=True)
     return pattern * (limit / (pattern.std((-2, -1), keepdim=True) + TINY)).clamp(max=1)
-
-
-def best_of_starts(responses: np.ndarray) -> np.ndarray:
-    """Which start (unit,) of each unit reached the highest of the responses (start, unit).
-
-    The first of equal ones; a NaN is below every number, and without a number it is the first start.
-    """
-    return np.where(np.isnan(responses), -np.inf, responses).argmax(0)

@@ -87,6 +87,7 @@ rule select_units:
         data_config=asdict(CONFIG.data_config),
         model_types=MODEL_TYPES,
         selection=asdict(CONFIG.selection),
+        needed=CONFIG.meis.units == "selected",
         code=code("select_units"),
     message:
         "best models and units of {wildcards.dataset}"

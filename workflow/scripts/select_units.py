@@ -1,5 +1,6 @@
 """Choose the best model of each type, rank units by their oracle, and select those whose MEIs are made."""
 
+import numpy as np
 import pandas as pd
 from door import door, origin
 
@@ -40,7 +41,14 @@ with door(snakemake):
         of_model = (scores.network == model.network) & (scores.seed == model.seed) & (scores.tier == "test")
         test = scores[of_model].rename(columns={"pearson": column})
         units = units.merge(test[["scan", "unit_id", column]], on=["scan", "unit_id"], how="left")
-    selected = select_units(rank_by_oracle(units), selection)
+    ranked = rank_by_oracle(units)
+    try:
+        selected = select_units(ranked, selection)
+    except InputError as error:
+        if snakemake.params.needed:
+            raise
+        print(f"{error}; MEIs are made of all units, stimuli of none")
+        selected = ranked.assign(cnn_fraction_oracle=np.nan, lin_fraction_oracle=np.nan, hu_rank=np.nan)
     made = origin(snakemake)
     write_table(selected[COLUMNS], snakemake.output.units, made)
     write_table(best, snakemake.output.models, made)

@@ -31,6 +31,7 @@ from neurostatic.config import (
     Matching,
     Meis,
     Network,
+    Probes,
     Selection,
     Statistics,
     Stimuli,
@@ -44,6 +45,7 @@ from neurostatic.report.figures_closed_loop import confusion_figure, truth_figur
 from neurostatic.report.figures_gallery import detailed_figure, gray_limit, seeds_figure, shown_figure
 from neurostatic.report.figures_models import learning_figure
 from neurostatic.report.figures_stimuli import quality_figure
+from neurostatic.report.markup import percent
 from neurostatic.report.methods import methods_section
 from neurostatic.report.page import write_page
 from neurostatic.report.reading import read_results
@@ -323,6 +325,26 @@ def write_loop(folder: Path, rng: np.random.Generator) -> None:
     write_table(ceiling, folder / "truth/ceiling.csv", made("compare_truth"))
 
 
+def write_probes(folder: Path, rng: np.random.Generator) -> None:
+    """Units whose own image is best, but for the last."""
+    n = N_SELECTED
+    confusion = rng.uniform(0, 1, (2, n, n))
+    confusion[0, range(n), range(n)] = 2.0
+    confusion[0, 0, n - 1] = 3.0
+    confusion[1, range(n), range(n)] = 0.5
+    coords = {"model_type": ["cnn", "linear"], "y_shift": [-1, 0, 1], "x_shift": [-1, 0, 1]}
+    probes = xr.Dataset(
+        {
+            "confusion": (("model_type", "image_unit", "matched_unit"), confusion),
+            "shift_response": (("model_type", "unit", "y_shift", "x_shift"), rng.uniform(0.5, 1, (2, n, 3, 3))),
+            "share": (("unit", "component"), np.tile([0.4, 0.7], (n, 1))),
+            "similarity": ("unit", np.full(n, 0.25)),
+        },
+        coords | {"scan": ("unit", ["day1"] * n), "unit_id": ("unit", np.arange(n))},
+    )
+    write_arrays(probes, folder / "probes/mouse.zarr.zip", made("probe_models", probes=asdict(Probes())))
+
+
 def write_tree(folder: Path, with_loop: bool, bad: Models = ()) -> Path:
     """A tiny finished run; bad: the networks and seeds whose trainings failed."""
     rng = np.random.default_rng(3)
@@ -333,6 +355,7 @@ def write_tree(folder: Path, with_loop: bool, bad: Models = ()) -> Path:
         for scan in LOOP["targets"]:
             write_scan(folder, scan, "mei", rng)
         write_loop(folder, rng)
+        write_probes(folder, np.random.default_rng(4))
     return folder
 
 
@@ -346,6 +369,7 @@ def read(folder: Path, with_loop: bool):
         seeds=SEEDS,
         stimulated=["mouse"] if with_loop else [],
         kinds=KINDS,
+        probed=with_loop,
         with_truth=with_loop,
         provenance=made("write_report"),
     )
@@ -365,6 +389,7 @@ class Inputs(list):
     """As Snakemake hands them to a script: a list, some of it named."""
 
     verdicts = tuple(f"results/scans/{scan}.json" for scan in SCANS)
+    probes = ("results/probes/mouse.zarr.zip",)
     truth = tuple(f"results/truth/{table}.csv" for table in ("recovery", "ceiling", "stimuli"))
 
 
@@ -401,7 +426,7 @@ def page(tree) -> str:
 def test_page_has_every_section_and_figure(page):
     assert re.findall(r'<section id="([^"]+)"', page) == SECTIONS
     assert re.findall(r'<a href="#([^"]+)"', page) == SECTIONS
-    assert page.count("<img ") == 26
+    assert page.count("<img ") == 27
     assert page.count("<figcaption>") == page.count("<figure>") > 26
     assert "Left out" not in page
 
@@ -704,7 +729,7 @@ def test_units_beyond_the_first_have_a_gallery_of_their_own(tree, monkeypatch):
     section = meis_section(read(tree, with_loop=True))
     assert "What was made of each unit (2 of 5 units)." in words_of(section)
     assert "MEIs and RFs of the next 3 units." in words_of(section)
-    assert section.count("<img ") == 4
+    assert section.count("<img ") == 5
 
 
 def test_images_that_failed_are_listed_with_their_reasons(tree):
@@ -746,7 +771,7 @@ def test_one_seed_is_not_compared_with_itself(tree, models):
     results.datasets["mouse"] = replace(results.datasets["mouse"], cnn=cnn)
     section = meis_section(results)
     assert "single seeds" not in words_of(section)
-    assert section.count("<img ") == 2
+    assert section.count("<img ") == 3
 
 
 def test_each_stimulus_set_is_shown(tree, page):
@@ -856,3 +881,13 @@ def test_tile_puts_images_where_it_says():
     assert mosaic.shape == (7, 9)
     np.testing.assert_array_equal(mosaic[5:7, 6:9], second)
     assert np.isnan(mosaic[:2, 3:]).all()
+
+
+def test_probes_are_told_where_they_were_made(tree, tmp_path):
+    words = words_of(page_of(tree, True))
+    n = N_SELECTED
+    assert f"contrast, {percent((n - 1) / n)} of 5 units respond more to their own MEI" in words
+    assert "a median of 0.25 of that to its MEI" in words  # 0.5 / 2
+    assert "a median of 40 % of the variance" in words and "a median correlation of 0.25" in words
+    without = words_of(page_of(write_tree(tmp_path, with_loop=False), False))
+    assert "In silico" not in without

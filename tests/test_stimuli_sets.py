@@ -316,14 +316,16 @@ def test_every_set_has_two_classes():
     assert all(len(set(classes)) == 2 for classes in STIMULUS_SETS.values())
 
 
-def test_a_scan_that_was_shown_other_images_is_refused(stimuli):
+def test_a_scan_that_was_shown_other_images_is_refused(stimuli, tmp_path):
     """By their pixels: the same names may be of another set, or of one that was made anew."""
     manifest, images = stimuli.manifest, stimuli.images
+    write_set(stimuli, tmp_path / "set", {})
     others = pd.DataFrame({"image_class": ["photo", "multi_cnn_mei"], "image_id": [0, 999]})
     table = pd.concat([others, manifest[["image_class", "image_id"]]], ignore_index=True)
     shown = np.concatenate([np.zeros((2, 144, 256), np.uint8), images])
-    assert check_shown(manifest, table, shown, "day3") == len(manifest)
+    assert check_shown(tmp_path / "set", table, shown, "day3") == len(manifest)
+    assert check_shown(tmp_path / "set", table, shown[:, ::2, ::2], "day3") == 0  # shown in another size
     swapped = shown.copy()
     swapped[[2, 3]] = swapped[[3, 2]]
     with pytest.raises(InputError, match=r"(?s)scan day3: images that differ .*multi_cnn_mei 0\n.*multi_cnn_mei 1$"):
-        check_shown(manifest, table, swapped, "day3")
+        check_shown(tmp_path / "set", table, swapped, "day3")

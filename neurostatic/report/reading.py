@@ -73,6 +73,7 @@ def read_results(
     seeds: list[int],
     stimulated: list[str],
     kinds: list[str],
+    probed: bool,
     with_truth: bool,
     provenance: dict,
 ) -> Results:
@@ -82,6 +83,7 @@ def read_results(
         folder: of the results.
         datasets: name -> its scans; loops: name -> dataset, source, targets (scan -> stimulus set).
         networks, seeds: of the models; stimulated: data sets with stimulus sets; kinds: of these.
+        probed: whether the models were asked more than their MEIs.
         with_truth: whether the comparison with the virtual mouse is there.
         provenance: of the page.
 
@@ -91,7 +93,7 @@ def read_results(
     return Results(
         scans={scan: results.scan(scan) for scan in scans},
         datasets={
-            name: _dataset(results, name, list(members), networks, seeds, kinds if name in stimulated else [])
+            name: _dataset(results, name, list(members), networks, seeds, kinds if name in stimulated else [], probed)
             for name, members in datasets.items()
         },
         loops={name: _loop(results, name, loop) for name, loop in loops.items()},
@@ -104,7 +106,13 @@ def read_results(
 
 
 def _dataset(
-    results: ResultsFolder, name: str, scans: list[str], networks: list[str], seeds: list[int], kinds: list[str]
+    results: ResultsFolder,
+    name: str,
+    scans: list[str],
+    networks: list[str],
+    seeds: list[int],
+    kinds: list[str],
+    probed: bool,
 ) -> DatasetResult:
     def of_models(ending: str) -> pd.DataFrame:
         tables = [
@@ -116,6 +124,7 @@ def _dataset(
         return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
 
     selection, masks = f"selection/{name}.csv", f"masks/{name}.zarr.zip"
+    probes = f"probes/{name}.zarr.zip" if probed else ""
     natural, gabors = f"natural/{name}.zarr.zip", f"gabors/{name}.zarr.zip" if "mei_vs_gabor" in kinds else ""
     cnn, linear = (f"meis/{name}/{model_type}.zarr.zip" for model_type in ("cnn", "linear"))
     scores = of_models("")
@@ -135,10 +144,11 @@ def _dataset(
         masks=results.arrays(masks),
         natural=results.arrays(natural, but=("shown_px",)),
         gabors=results.arrays(gabors) if gabors else None,
+        probes=results.arrays(probes, but=("diverse", "point_rf", "grad_rf")) if probes else None,
         stimuli=_stimuli(results, name, scans[0], kinds) if kinds else None,
         configs=of_networks[networks[0]],
     )
-    used = [selection, cnn, masks, natural, *([gabors] if gabors else [])]
+    used = [selection, cnn, masks, natural, *filter(None, [gabors, probes])]
     used += [f"stimuli/{name}/{kind}/qc.csv" for kind in kinds[:1]]
     found.configs.update(results.configs(*used))
     return found

@@ -74,7 +74,7 @@ class DatasetResult:
         scores, history: of every model, with columns network and seed; one whose training failed has no rows.
         evaluation: test scores of every model and of the ensemble of each network's seeds (seed: text).
         cnn, linear: MEIs of the CNN, RFs of the linear model; masks: of the MEIs; natural: best natural images.
-        gabors: best Gabors; None if none were looked for.
+        gabors: best Gabors; probes: what else the CNN was asked; None if there are none.
         stimuli: None if the data set is part of no loop.
         configs: rule -> the parameters it ran with, from the provenance of its results.
     """
@@ -93,6 +93,7 @@ class DatasetResult:
     masks: xr.Dataset
     natural: xr.Dataset
     gabors: xr.Dataset | None
+    probes: xr.Dataset | None
     stimuli: StimulusResult | None
     configs: dict[str, dict]
 

@@ -20,6 +20,7 @@ from neurostatic.report.figures_stimuli import calibration_figure, quality_figur
 from neurostatic.report.markup import capital, count, figure, heading, number, paragraph, percent, section, table
 from neurostatic.report.methods import INTERPOLATIONS
 from neurostatic.report.results import DatasetResult, Results
+from neurostatic.report.sections_probes import probes_in_page
 from neurostatic.report.style import finite
 
 GRAY_SCALE = "One gray scale: mid gray is the image's own mean"
@@ -38,6 +39,7 @@ def meis_section(results: Results) -> str:
             "pixels clipped at 0 or 255 may take it off the line). Gray dashed: not monotonic."
         )
         parts.append(figure(tuning_figure(dataset.cnn, dataset.linear), "Contrast tuning.", caption))
+        parts += probes_in_page(dataset.probes, dataset.configs.get("probe_models", {}).get("probes", {}))
         parts.append(_failed(dataset))
     return section("meis", "Most exciting images", *parts)
 

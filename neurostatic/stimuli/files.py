@@ -88,19 +88,24 @@ def read_set(folder: str | Path) -> tuple[pd.DataFrame, np.ndarray]:
     return manifest, np.stack(images)
 
 
-def check_shown(manifest: pd.DataFrame, image_table: pd.DataFrame, images: np.ndarray, scan: str) -> int:
+def check_shown(folder: str | Path, image_table: pd.DataFrame, images: np.ndarray, scan: str) -> int:
     """Check that a scan was shown the images of a stimulus set, by their pixels.
 
     Args:
-        manifest: image_class, image_id, sha256 of the set.
+        folder: of the set.
         image_table: image_class, image_id of each of `images` (image, y, x) uint8, as the scan was shown them.
         scan: its name, for the message.
 
     Returns:
-        How many of the scan's images are in the set.
+        How many of the scan's images are in the set and the same; 0 if the scan has them in another size, in which
+        they cannot be compared.
 
     Raises InputError that names those which differ.
     """
+    manifest = read_table(Path(folder) / "manifest.csv", MANIFEST_COLUMNS)
+    with Image.open(Path(folder) / manifest.file.iloc[0]) as picture:
+        if images.shape[1:] != picture.size[::-1]:
+            return 0
     listed = manifest.set_index(["image_class", "image_id"]).sha256
     names = list(zip(image_table.image_class, image_table.image_id, strict=True))
     ours = [(row, name) for row, name in enumerate(names) if name in listed.index]

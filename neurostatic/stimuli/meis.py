@@ -65,7 +65,7 @@ def make_meis(
             and of the seed (-1: the mean over seeds) -> (image,).
         units: (unit,) indices that `respond` understands; unit_ids: (unit,) their names in `scan`.
         seeds: names of the seeds, in the order that `respond` understands.
-        free_bytes: memory to fill.
+        free_bytes: memory to fill, as for `optimize`.
 
     Returns:
         mei (unit, y, x) px: by the ensemble, in the first state, from the best start; `score_meis` of it, and
@@ -94,12 +94,11 @@ def make_meis(
         named = {"model": list(models), "eye": list(config.eye), "behavior": list(config.behavior)}
         dims = (*named, "unit", "start")
         full = tuple(map(len, named.values())) + shape[2:]
-        images_px = np.where(found.failed[:, None, None] == "", found.images_px, np.nan)
-        meis["variant_mei"] = ((*dims, "y", "x"), images_px.reshape(*full, *size_px).astype(np.float32))
-        meis["variant_activation"] = (dims, np.where(found.failed == "", found.activation, np.nan).reshape(full))
+        meis["variant_mei"] = ((*dims, "y", "x"), found.images_px.reshape(*full, *size_px))
+        meis["variant_activation"] = (dims, found.activation.reshape(full))
         meis = meis.assign_coords({name: np.array(labels, dtype=str) for name, labels in named.items()})
         if len(models) > 2:
-            of_seeds = images_px.reshape(*shape, -1)[1:, 0]  # (seed, unit, start, pixel)
+            of_seeds = found.images_px.reshape(*shape, -1)[1:, 0]  # (seed, unit, start, pixel)
             best = best_of_starts(activation[1:, 0])
             of_seeds = np.take_along_axis(of_seeds, best[..., None, None], 2)[:, :, 0]
             meis["seed_disagreement"] = ("unit", disagreement(of_seeds))
@@ -111,7 +110,8 @@ class Optimized:
     """What an ascent came to, image by image.
 
     Attributes:
-        images_px: (image, y, x); activation: (image,) response to it, after clipping to gray levels.
+        images_px: (image, y, x) float32; activation: (image,) response to it, after clipping to gray levels. Both are
+            NaN where it failed.
         history: (step, image) responses on the way; evaluations: (image,) of the model; converged: (image,) bool.
         failed: (image,) the reason, or "".
     """
@@ -146,34 +146,49 @@ def optimize(
     Args:
         questions: (image, ...) what each image asks `respond`; start_px: (image, y, x).
         jitter_px: (step, image, 2) of the published ascent.
+        free_bytes: memory to fill; on a CPU by the start images and the result too.
     """
-    start = scale.normalize(start_px, questions.device)
-    batch_size = len(start)
-    if len(start) > 1 and np.isfinite(free_bytes):
-        batch_size = min(batch_size, images_that_fit(respond, questions, start, free_bytes))
+    n_images, device = len(start_px), questions.device
+    images_px = np.empty(start_px.shape, np.float32)
+    contrast_px = np.empty(n_images)  # NaN where a pixel is
+    if device.type == "cpu":
+        free_bytes -= start_px.nbytes + images_px.nbytes
+    batch_size = n_images
+    if n_images > 1 and np.isfinite(free_bytes):
+        two = scale.normalize(start_px[:2], device)
+        batch_size = min(n_images, images_that_fit(respond, questions, two, free_bytes))
+    if batch_size < n_images:
+        report(f"{batch_size} of {n_images} images at a time, as memory allows")
+
+    def keep(part: slice, images: torch.Tensor) -> None:
+        images_px[part] = scale.to_px(images)
+        contrast_px[part] = images_px[part].std((1, 2), dtype=float)
 
     def work(part: slice) -> list:
-        asked = respond, questions[part], start[part], scale.bounds, scale.std_px, config
+        asked = respond, questions[part], scale.normalize(start_px[part], device), scale.bounds, scale.std_px, config
         if config.optimizer == "projected":
             images, record = ascend_projected(*asked, report=report)
-            return [images, *(record[name].values for name in ("response", "evaluations", "converged"))]
+            keep(part, images)
+            return [*(record[name].values for name in ("response", "evaluations", "converged"))]
         jitter = None if jitter_px is None else jitter_px[:, part]
         images, history = ascend(*asked, jitter, report)
+        keep(part, images)
         n = len(images)
-        return [images, history, np.full(n, config.iterations), np.zeros(n, dtype=bool)]
+        return [history, np.full(n, config.iterations), np.zeros(n, dtype=bool)]
 
-    images, history, evaluations, converged = zip(*in_batches(work, len(start), batch_size, report), strict=True)
-    images_px = np.concatenate([scale.to_px(part) for part in images])
+    history, evaluations, converged = zip(*in_batches(work, n_images, batch_size, report), strict=True)
     steps = max(map(len, history))  # batches whose images all stopped early have fewer
     history = np.concatenate(
         [np.pad(part, ((0, steps - len(part)), (0, 0)), constant_values=np.nan) for part in history], 1
     )
-    activation = _responses(respond, questions, np.nan_to_num(images_px), scale, batch_size)
+    activation = _responses(respond, questions, images_px, scale, batch_size)
     still = ((history == history[0]) | np.isnan(history)).all(0) & (activation == history[0])
-    failed = np.where(np.isfinite(images_px).all((1, 2)) & np.isfinite(activation), "", "not finite")
-    failed = np.where((failed == "") & (images_px.std((1, 2)) < FLAT_STD_PX), "flat: the image has no contrast", failed)
-    failed = np.where((failed == "") & still, "no gradient: the response does not depend on the image", failed)
-    activation = np.where(failed == "", activation, np.nan)
+    failed = np.select(
+        [~(np.isfinite(contrast_px) & np.isfinite(activation)), contrast_px < FLAT_STD_PX, still],
+        ["not finite", "flat: the image has no contrast", "no gradient: the response does not depend on the image"],
+        "",
+    )
+    images_px[failed != ""], activation[failed != ""] = np.nan, np.nan
     return Optimized(images_px, activation, history, np.concatenate(evaluations), np.concatenate(converged), failed)
 
 
@@ -185,7 +200,7 @@ def score_meis(respond: Respond, questions: torch.Tensor, found: Optimized, scal
         contrast_px (standard deviation, ddof 1) (unit); tuning_contrast, tuning_response (unit, gain); evaluations,
         converged (unit); history (step, unit); failed (unit): the reason, or "". A failed unit's numbers are NaN.
     """
-    mei = np.where(found.failed[:, None, None] == "", found.images_px, np.nan)
+    mei = found.images_px.astype(float)
     usable = np.flatnonzero(found.failed == "")
     names = ("max_activation", "max_contrast", "sat_contrast", "lim_contrast", "monotonic")
     scores = {name: np.full(len(mei), np.nan) for name in names}
@@ -221,8 +236,8 @@ def score_meis(respond: Respond, questions: torch.Tensor, found: Optimized, scal
 def start_images(
     scans: list[str], unit_ids: list[int], height: int, width: int, seed: int, n_starts: int = 1
 ) -> np.ndarray:
-    """(unit, start, y, x) noise, mean 128 px and std 8 px, each from a stream of its own: any batch gives the same."""
-    images = np.empty((len(unit_ids), n_starts, height, width))
+    """(unit, start, y, x) float32 noise, mean 128 px, std 8 px, of streams of their own: any batch gives the same."""
+    images = np.empty((len(unit_ids), n_starts, height, width), np.float32)
     for row, (scan, unit_id) in enumerate(zip(scans, unit_ids, strict=True)):
         for start in range(n_starts):
             stream = [seed, zlib.crc32(scan.encode()), unit_id, *([start] if start else [])]

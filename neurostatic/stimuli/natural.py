@@ -222,7 +222,7 @@ def _best(responses: np.ndarray, failed: np.ndarray, none_left_reason: str) -> x
     none_left = ~finite.any(1)
     activation = responses[np.arange(len(responses)), images]
     failed = np.where(none_left & (failed == ""), none_left_reason, failed)
-    flat = ~none_left & (np.where(finite, responses, np.inf).min(1) == activation) & (responses.shape[1] > 1)
+    flat = ~none_left & (np.where(finite, responses, np.inf).min(1) == activation) & (finite.sum(1) > 1)
     failed = np.where(flat & (failed == ""), "the response is the same to every image", failed)
     none_left |= flat
     return xr.Dataset(

@@ -1,5 +1,7 @@
 """Responses of the matched cells of one scan to every unit's images: raw, normalized, z-scored."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from door import door, origin
@@ -13,8 +15,8 @@ with door(snakemake):
     manifest = read_table(snakemake.input.manifest)
     if snakemake.input.shown:
         images, table = np.load(snakemake.input.shown[0], mmap_mode="r"), read_table(snakemake.input.shown[1])
-        n_shown = check_shown(manifest, table, images, snakemake.wildcards.scan)
-        print(f"{n_shown} of {len(manifest)} images of the stimulus set were shown, all as they are in it")
+        n_same = check_shown(Path(snakemake.input.manifest).parent, table, images, snakemake.wildcards.scan)
+        print(f"{n_same} of {len(manifest)} images of the stimulus set are in the scan to the pixel")
     manifest = manifest.set_index(["image_class", "image_id"])
     matches = read_table(snakemake.input.matches)
     matches = matches[matches.scan == snakemake.wildcards.scan]

@@ -17,6 +17,7 @@ with door(snakemake):
         seeds=snakemake.params.seeds,
         stimulated=snakemake.params.stimulated,
         kinds=snakemake.params.kinds,
+        probed=bool(snakemake.input.probes),
         with_truth=bool(snakemake.input.truth),
         provenance=origin(snakemake),
     )

@@ -1,0 +1,81 @@
+"""The page's part on what the CNN was asked beside its MEIs: in-silico confusion, shifts, gradients, diverse images."""
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from neurostatic.report.markup import count, figure, number, paragraph, percent
+from neurostatic.report.style import DPI, LIGHT, finite, name_axes
+
+NAMES = {"cnn": "MEIs", "linear": "RFs"}
+
+
+def probes_in_page(probes: xr.Dataset | None, options: dict) -> list[str]:
+    """Words on every probe that was made, and a figure of the confusion and the shifts.
+
+    Args:
+        options: of the config's section probes.
+    """
+    if probes is None:
+        return []
+    words = []
+    if "confusion" in probes:
+        matrix = probes.confusion.sel(model_type="cnn").values
+        usable = np.flatnonzero(np.isfinite(matrix).all(1))
+        best = np.nan_to_num(matrix, nan=-np.inf).argmax(0)[usable]
+        own, rf = (np.diagonal(probes.confusion.sel(model_type=name).values) for name in ("cnn", "linear"))
+        ratio = finite(rf[own > 0] / own[own > 0])
+        words.append(
+            f"In silico, at one mean and contrast, {percent((best == usable).mean() if len(usable) else np.nan)} of "
+            f"{count(len(usable), 'unit')} respond more to their own MEI than to that of any other unit; the response "
+            f"of the CNN to a unit's RF is a median of {number(np.median(ratio) if len(ratio) else np.nan, '.2f')} of "
+            "that to its MEI"
+        )
+    if "share" in probes:
+        share = finite(probes.share.isel(component=0).values)
+        words.append(
+            f"the first direction holds a median of {percent(np.median(share) if len(share) else np.nan)} of the "
+            "variance of a unit's gradients over natural images, all of it for a linear unit"
+        )
+    if "similarity" in probes:
+        similarity = finite(probes.similarity.values)
+        words.append(
+            f"images as different as they can be that keep {percent(options['diverse_ratio'])} of the response have a "
+            f"median correlation of {number(np.median(similarity) if len(similarity) else np.nan, '.2f')} with each "
+            "other, near 0 for a unit that does not care for phase"
+        )
+    parts = [paragraph("; ".join(words) + ".")] if words else []
+    if "confusion" in probes or "shift_response" in probes:
+        caption = (
+            f"Images at a mean of {options['mean_px']:g} px and a contrast (SD) of {options['contrast_px']:g} px, "
+            "through the CNN. Matrices: a row is an image, a column a unit, each divided by the unit's response to its "
+            "own MEI; both in the order of selection. Right: response to the own MEI moved along x and y, over that to "
+            "the one in place, median over units."
+        )
+        parts.append(figure(probes_figure(probes), "In-silico confusion and shifts.", caption))
+    return parts
+
+
+def probes_figure(probes: xr.Dataset) -> Figure:
+    """Confusion matrices of MEIs and RFs in silico, and the median response to shifted MEIs."""
+    panels = []
+    if "confusion" in probes:
+        own = np.diagonal(probes.confusion.sel(model_type="cnn").values)
+        scaled = probes.confusion.values / np.where(own > 0, own, np.nan)
+        panels += [(f"images: {NAMES[name]}", scaled[i], None) for i, name in enumerate(probes.model_type.values)]
+    if "shift_response" in probes:
+        moved = probes.shift_response.sel(model_type="cnn")
+        relative = (moved / moved.sel(y_shift=0, x_shift=0)).median("unit").values
+        reach = float(probes.x_shift.max()) + 0.5
+        panels.append(("shifted MEIs", relative, (-reach, reach, reach, -reach)))
+    drawing = Figure(figsize=(9.4, 3.3), dpi=DPI, layout="constrained")
+    axes = drawing.subplots(1, len(panels), squeeze=False)[0]
+    for axis, (title, values, extent) in zip(axes, panels, strict=True):
+        axis.set_facecolor(LIGHT)
+        shown = axis.imshow(values, cmap="viridis", vmin=0, vmax=1, extent=extent, interpolation="nearest")
+        labels = ("unit", "image made for") if extent is None else ("shift in x (px)", "shift in y (px)")
+        name_axes(axis, title, *labels)
+        axis.tick_params(labelsize=9)
+    bar = drawing.colorbar(shown, ax=list(axes), shrink=0.85, pad=0.02)
+    bar.set_label("response / response to the own MEI", fontsize=9)
+    return drawing

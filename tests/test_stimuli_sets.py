@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from neurostatic.config import STIMULUS_SETS, Stimuli
+from neurostatic.config import Stimuli
 from neurostatic.data.calibration import MonitorCalibration
 from neurostatic.data.frames import area_resize
 from neurostatic.stimuli import files
@@ -310,10 +310,6 @@ def test_a_set_made_again_is_the_same(tmp_path):
     for content in contents:
         content.pop("manifest.csv.json"), content.pop("qc.csv.json")  # they hold the time
     assert contents[0] == contents[1] and len(contents[0]) == 6
-
-
-def test_every_set_has_two_classes():
-    assert all(len(set(classes)) == 2 for classes in STIMULUS_SETS.values())
 
 
 def test_a_scan_that_was_shown_other_images_is_refused(stimuli, tmp_path):

@@ -2,14 +2,10 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from scipy.ndimage import zoom
 
-from neurostatic.data.scans.contract import APERTURE
-from neurostatic.store import BLOCK_BYTES, InputError, read_table
+from neurostatic.store import BLOCK_BYTES, InputError
 
 
 def area_resize(
@@ -52,48 +48,6 @@ def area_resize(
             means = y_overlap @ source[positions[block]].astype(float) @ x_overlap.T
             means /= n_y * n_x
             target[block] = to_levels(means) if rounded and images.dtype == np.uint8 else means
-    return resized
-
-
-def read_shown_images(
-    export: str | Path,
-    image_class: np.ndarray,
-    image_id: np.ndarray,
-    height: int,
-    width: int,
-    rows: Sequence[int] | None = None,
-) -> np.ndarray:
-    """Images of a raw scan export as they were shown, in another size.
-
-    Reduced by area averaging, or enlarged by cubic splines; behind their aperture, if they had one.
-
-    Args:
-        export: folder of the export, with images.npy and images.csv.
-        image_class, image_id: (image,) which images; rows: positions among these, None means all.
-
-    Returns:
-        (row, height, width) float32 px.
-
-    Raises InputError if an image is not in the export, or they are in color.
-    """
-    images = np.load(Path(export) / "images.npy", mmap_mode="r")
-    table = read_table(Path(export) / "images.csv", ("image_class", "image_id"))
-    rows = np.arange(len(image_id)) if rows is None else np.asarray(rows)
-    listed = pd.MultiIndex.from_arrays([table.image_class.astype(str), table.image_id.astype(int)])
-    wanted = [(str(image_class[row]), int(image_id[row])) for row in rows]
-    places = listed.get_indexer(pd.MultiIndex.from_tuples(wanted))
-    if (places < 0).any():
-        raise InputError(f"{export}: image {wanted[np.argmax(places < 0)]} is not in images.csv")
-    if images.ndim != 3:
-        raise InputError(f"{export}: images of shape {images.shape[1:]}; stimuli are made of gray images only")
-    if images.shape[1] < height or images.shape[2] < width:
-        factors = height / images.shape[1], width / images.shape[2]
-        resized = [zoom(images[place].astype(float), factors, order=3, mode="reflect") for place in places]
-        resized = np.clip(resized, 0, 255).astype(np.float32)
-    else:
-        resized = area_resize(images, height, width, places, rounded=False)
-    if set(APERTURE) <= set(table.columns):
-        resized = apply_aperture(resized, *table.iloc[places][list(APERTURE)].to_numpy().T)
     return resized
 
 

@@ -5,7 +5,8 @@ import xarray as xr
 from door import compute_device, door, origin
 from ensembles import best_ensembles
 
-from neurostatic.data.frames import area_resize, read_shown_images
+from neurostatic.data.frames import area_resize
+from neurostatic.data.scans.shown import read_shown_images
 from neurostatic.models.ensembles import all_responses, paired_responses
 from neurostatic.stimuli.natural import best_masked_natural_images, best_natural_images, read_natural_images
 from neurostatic.store import open_arrays, read_arrays, write_arrays

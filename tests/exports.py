@@ -24,6 +24,7 @@ def make_export(
     image_class: str = "imagenet",
     area_columns: bool = False,
     optional_files: bool = True,
+    registered: bool = False,
     seed: int = 0,
 ) -> Path:
     """Write a raw scan export; the last unit is an axon, trial 5 is excluded.
@@ -32,7 +33,8 @@ def make_export(
         form: 'traces' or 'responses'.
         n_single, n_repeated, repeats: images shown once, images shown `repeats` times.
         area_columns: areas and layers in units.csv, and no area_masks.npz.
-        optional_files: write stack_coordinates.csv and monitor_calibration.csv.
+        optional_files: write stack_coordinates.csv, structure_matches.csv and monitor_calibration.csv.
+        registered: write field_registrations.csv instead of stack_coordinates.csv; the positions are the same.
     """
     rng = np.random.default_rng(seed)
     folder = Path(folder)
@@ -97,8 +99,16 @@ def make_export(
         behavior.to_csv(folder / "behavior.csv", index=False)
 
     if optional_files:
-        stacks = units[["unit_id"]].assign(stack="a", x_um=units.um_x, y_um=units.um_y, z_um=units.um_z)
-        stacks.to_csv(folder / "stack_coordinates.csv", index=False)
+        if registered:
+            affine = {"a11": 1.0, "a21": 0.0, "a31": 0.0, "a12": 0.0, "a22": 1.0, "a32": 0.0}
+            center = {"reg_x_um": 145.0, "reg_y_um": 95.0, "reg_z_um": 200.0}
+            registrations = pd.DataFrame({"stack": "a", "field": [1, 2], **affine, **center})
+            registrations.to_csv(folder / "field_registrations.csv", index=False)
+        else:
+            stacks = units[["unit_id"]].assign(stack="a", x_um=units.um_x, y_um=units.um_y, z_um=units.um_z)
+            stacks.to_csv(folder / "stack_coordinates.csv", index=False)
+        cells = units[["unit_id"]].assign(stack="a", sunit_id=2000 + units.unit_id, iou=0.75, distance_um=2.5)
+        cells.to_csv(folder / "structure_matches.csv", index=False)
         pixels = np.linspace(0, 255, 9)
         luminance = {"timestamp": "2019-03-10", "pixel_value": pixels, "luminance_cd_m2": (pixels / 50) ** 2}
         pd.DataFrame(luminance).to_csv(folder / "monitor_calibration.csv", index=False)

@@ -248,7 +248,7 @@ def exports(tmp_path_factory):
     small = {"n_single": 8, "n_repeated": 2, "repeats": 3, "n_units": 4, "height_px": 9, "width_px": 16}
     return {
         ("traces", True): make_export(base / "a", "traces", **small),
-        ("traces", False): make_export(base / "b", "traces", area_columns=True, **small),
+        ("traces", False): make_export(base / "b", "traces", area_columns=True, registered=True, **small),
         ("responses", True): make_export(base / "c", "responses", **small),
         ("responses", False): make_export(base / "d", "responses", area_columns=True, optional_files=False, **small),
     }

@@ -22,10 +22,17 @@ from damages import (
     swap_flips,
     write,
 )
+from exports import make_export
 
 from neurostatic.cli import main
 from neurostatic.data import read_scan
 from neurostatic.store import InputError
+
+
+@pytest.fixture(scope="module")
+def exports(exports, tmp_path_factory):
+    """The valid exports, and one whose fields are registered to a stack."""
+    return exports | {"registered": make_export(tmp_path_factory.mktemp("exports") / "registered", registered=True)}
 
 
 @pytest.fixture
@@ -107,6 +114,7 @@ COMMON = {
         set_cell("units.csv", "unit_id", 3, "-1"),
         "units.csv, column unit_id, row 3: found '-1', allowed is a whole number, at least 0",
         "stack_coordinates.csv, column unit_id, row 3: unit 104 is not in units.csv",
+        "structure_matches.csv, column unit_id, row 3: unit 104 is not in units.csv",
     ),
     "size below 0": (
         set_cell("fields.csv", "um_height", 2, "-200"),
@@ -148,6 +156,7 @@ COMMON = {
         set_cell("units.csv", "unit_id", 4, "105"),
         "units.csv, column unit_id, row 4: 105 is there already (row 2), allowed is once",
         "stack_coordinates.csv, column unit_id, row 4: unit 103 is not in units.csv",
+        "structure_matches.csv, column unit_id, row 4: unit 103 is not in units.csv",
     ),
     "field twice": (
         set_cell("fields.csv", "field", 3, "1"),
@@ -302,6 +311,30 @@ COMMON = {
     "stack without a name": (
         set_cell("stack_coordinates.csv", "stack", 6, ""),
         "stack_coordinates.csv, column stack, row 6: found '', allowed is some text",
+    ),
+    "structural cell of an unknown unit": (
+        set_cell("structure_matches.csv", "unit_id", 2, "8"),
+        "structure_matches.csv, column unit_id, row 2: unit 8 is not in units.csv",
+    ),
+    "two structural cells of a unit": (
+        set_cell("structure_matches.csv", "unit_id", 4, "101"),
+        "structure_matches.csv, columns stack, unit_id, row 6: (a, 101) is there already (row 4), allowed is once",
+    ),
+    "structural cell missing": (
+        set_cell("structure_matches.csv", "sunit_id", 3, ""),
+        "structure_matches.csv, column sunit_id, row 3: found '', allowed is a whole number, at least 0",
+    ),
+    "overlap in percent": (
+        set_cell("structure_matches.csv", "iou", 5, "75"),
+        "structure_matches.csv, column iou, row 5: found '75', allowed is a number from 0 to 1",
+    ),
+    "distance below 0": (
+        set_cell("structure_matches.csv", "distance_um", 7, "-1"),
+        "structure_matches.csv, column distance_um, row 7: found '-1', allowed is a number, at least 0",
+    ),
+    "structural stack without a name": (
+        set_cell("structure_matches.csv", "stack", 3, ""),
+        "structure_matches.csv, column stack, row 3: found '', allowed is some text",
     ),
     "pixel value of 300": (
         set_cell("monitor_calibration.csv", "pixel_value", 10, "300"),
@@ -631,8 +664,52 @@ RESPONSES = {
         "nor the responses form (responses.npy, behavior.csv) is there",
     ),
 }
-DEFECTS = {"traces": COMMON | TRACES | FILES, "responses": COMMON | RESPONSES | FILES}
-EACH = [*(("traces", name) for name in DEFECTS["traces"]), *(("responses", name) for name in RESPONSES)]
+REGISTERED = {
+    "field registered twice": (
+        change_table("field_registrations.csv", lambda t: t.iloc[[0, 1, 0]]),
+        "field_registrations.csv, columns stack, field, row 4: (a, 1) is there already (row 2), allowed is once",
+    ),
+    "unknown field registered": (
+        set_cell("field_registrations.csv", "field", 3, "9"),
+        "field_registrations.csv, column field, row 3: field 9 is not in fields.csv (1, 2)",
+    ),
+    "registration infinite": (
+        set_cell("field_registrations.csv", "a21", 2, "inf"),
+        "field_registrations.csv, column a21, row 2: found 'inf', allowed is a number",
+    ),
+    "registration with a gap": (
+        set_cell("field_registrations.csv", "reg_z_um", 3, ""),
+        "field_registrations.csv, column reg_z_um, row 3: found '', allowed is a number",
+    ),
+    "registration in words": (
+        set_cell("field_registrations.csv", "a32", 3, "none"),
+        "field_registrations.csv, column a32, row 3: found 'none', allowed is a number",
+    ),
+    "registered to no stack": (
+        set_cell("field_registrations.csv", "stack", 3, ""),
+        "field_registrations.csv, column stack, row 3: found '', allowed is some text",
+    ),
+    "positions of two origins": (
+        write("stack_coordinates.csv", b"stack,unit_id,x_um,y_um,z_um\na,100,1,2,3\n"),
+        "field_registrations.csv: is there, and so is stack_coordinates.csv; give one of them",
+    ),
+    "column of a registration missing": (
+        change_table("field_registrations.csv", lambda t: t.drop(columns="a12")),
+        "field_registrations.csv: column 'a12' is missing; found 'stack', 'field', 'a11', 'a21', 'a31', 'a22', 'a32', "
+        "'reg_x_um', 'reg_y_um', 'reg_z_um'",
+    ),
+    "registrations without rows": (
+        change_table("field_registrations.csv", lambda t: t.iloc[:0]),
+        "field_registrations.csv: has no rows, at least one is needed",
+    ),
+    "registrations without sizes of fields": (remove("fields.csv"), "fields.csv: file is missing"),
+}
+DEFECTS = {"traces": COMMON | TRACES | FILES, "responses": COMMON | RESPONSES | FILES, "registered": REGISTERED}
+EACH = [
+    *(("traces", name) for name in DEFECTS["traces"]),
+    *(("responses", name) for name in RESPONSES),
+    *(("registered", name) for name in REGISTERED),
+]
 
 
 @pytest.mark.parametrize(("form", "name"), EACH)
@@ -652,6 +729,7 @@ ALONE = {
     *("table in UTF-16", "text in Latin-1", "semicolons for commas", "header missing", "header in capitals"),
     *("table without rows", "quote not closed", "no areas", "area names missing", "area names of bytes"),
     *("area masks broken", "one image alone", "images pickled", "no eye", "treadmill time in days"),
+    *("registrations without rows", "registrations without sizes of fields"),
     *("treadmill without times", "every other time missing", "folder for a file", "frame times as a row"),
     *("traces cut off", "array empty", "archive of arrays", "no behavior", "nothing recorded"),
     # another defect is in the same place, or this one changes every row or entry
@@ -682,4 +760,4 @@ def test_the_table_is_long():
     """At least 40 defects in all and 40 at once, as asked for."""
     assert set().union(*DEFECTS.values()) >= ALONE
     assert len({name for _, name in EACH}) >= 130
-    assert {form: len(names) for form, names in PLANTED.items()} == {"traces": 57, "responses": 48}
+    assert {form: len(names) for form, names in PLANTED.items()} == {"traces": 63, "responses": 54, "registered": 8}

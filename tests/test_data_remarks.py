@@ -15,9 +15,10 @@ CLEAN = {"volume_s": 0.122, "repeats": 7}  # trial 5 is excluded
 
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory):
-    """An export of each form of which there is nothing to remark."""
+    """An export of each kind of which there is nothing to remark."""
     base = tmp_path_factory.mktemp("exports")
-    return {form: make_export(base / form, form, **CLEAN) for form in ("traces", "responses")}
+    exports = {form: make_export(base / form, form, **CLEAN) for form in ("traces", "responses")}
+    return exports | {"registered": make_export(base / "registered", registered=True, **CLEAN)}
 
 
 @pytest.fixture
@@ -82,9 +83,22 @@ PLANTED = {
         ),
         r"scan\.yaml, key 'loop_grup': is not read; did you mean 'loop_group'\?",
     ),
-    "no stacks": (
+    "no stack positions": (
         lambda folder: (folder / "stack_coordinates.csv").unlink(),
-        r"stack_coordinates\.csv: is not there; this scan cannot be part of a closed loop",
+        r"stack_coordinates\.csv: is not there, nor is field_registrations\.csv; cells .* by structure only",
+    ),
+    "misspelt structure": (
+        lambda folder: (folder / "structure_matches.csv").rename(folder / "structural_matches.csv"),
+        r"file 'structural_matches\.csv': is not read; did you mean 'structure_matches\.csv'\?",
+    ),
+    "column of structure": (
+        change_table("structure_matches.csv", lambda table: table.assign(sunit_key=1)),
+        r"structure_matches\.csv, column 'sunit_key': not part of an export, not read",
+    ),
+    "nothing of stacks": (
+        lambda folder: [(folder / f"{name}.csv").unlink() for name in ("stack_coordinates", "structure_matches")],
+        r"stack_coordinates\.csv: is not there, nor is field_registrations\.csv or structure_matches\.csv; this scan "
+        r"cannot be part of a closed loop",
     ),
     "no calibration": (
         lambda folder: (folder / "monitor_calibration.csv").unlink(),
@@ -129,7 +143,37 @@ PLANTED = {
 }
 
 
-@pytest.mark.parametrize("form", ["traces", "responses"])
+REGISTERED = {
+    "misspelt registrations": (
+        lambda folder: (folder / "field_registrations.csv").rename(folder / "Field_registration.csv"),
+        r"file 'Field_registration\.csv': is not read; did you mean 'field_registrations\.csv'\?",
+        r"stack_coordinates\.csv: is not there",
+    ),
+    "column of registrations": (
+        change_table("field_registrations.csv", lambda table: table.assign(reg_q=1)),
+        r"field_registrations\.csv, column 'reg_q': not part of an export, not read",
+    ),
+    "field not registered": (
+        change_table("field_registrations.csv", lambda table: table[:1]),
+        r"field_registrations\.csv: field 2 is registered to no stack; none of its units \(3\) can be matched",
+    ),
+    "units at the edge": (
+        change_table("units.csv", lambda table: table.assign(px_y=table.px_y.mask(table.unit_id < 102, 19.3))),
+        r"units\.csv, columns px_x, px_y: 2 units lie beyond the center .* \(unit_id 101, 100\), without a position",
+    ),
+    "um per px": (
+        change_table("field_registrations.csv", lambda table: table.assign(a11=table.a11 * 10, a22=[10, 0.2])),
+        r"field_registrations\.csv, columns a11, a21, .*: field 1 is 10 times as large in stack a as in fields\.csv; "
+        r"are they um per um\?",
+    ),
+    "line for a field": (
+        change_table("field_registrations.csv", lambda table: table.assign(a12=[0, 1], a22=[1, 0])),
+        r"field_registrations\.csv, columns a11, .*: field 2 is 0 times as large in stack a",
+    ),
+}
+
+
+@pytest.mark.parametrize("form", ["traces", "responses", "registered"])
 def test_nothing_to_remark(exports, form):
     assert find_remarks(read_scan(exports[form])) == []
 
@@ -144,8 +188,18 @@ def test_planted_remark_is_found(export, name):
     assert re.match(message, remarks[0]), remarks[0]
 
 
+@pytest.mark.parametrize("name", REGISTERED)
+def test_remarks_on_registrations(exports, tmp_path, name):
+    export = shutil.copytree(exports["registered"], tmp_path / "scan")
+    plant, *messages = REGISTERED[name]
+    plant(export)
+    remarks = find_remarks(read_scan(export))
+    assert len(remarks) == len(messages), remarks
+    assert all(map(re.match, messages, remarks)), remarks
+
+
 def test_all_remarks_at_once(export):
-    for name in ("misspelt column", "no stacks", "date without a time", "eye not tracked", "silent units"):
+    for name in ("misspelt column", "no stack positions", "date without a time", "eye not tracked", "silent units"):
         PLANTED[name][0](export)
     assert len(find_remarks(read_scan(export))) == 5
 

@@ -13,6 +13,7 @@ from neurostatic.data.datasets import (
 from neurostatic.data.exporters import write_sensorium
 from neurostatic.data.frames import area_resize
 from neurostatic.data.importers import is_sensorium, read_sensorium, sensorium_verdict
+from neurostatic.data.registration import register_units, stack_coordinates, stack_grid
 from neurostatic.data.reliability import (
     cc_abs,
     cc_max,
@@ -26,17 +27,21 @@ from neurostatic.data.reliability import (
 from neurostatic.data.responses import interpolate, lowpass_filter, sample_responses
 from neurostatic.data.scans import (
     EXPORT_FILES,
+    MATCHING_FILES,
     OPTIONAL_FILES,
     RESPONSES_FORM,
     TRACES_FORM,
     Scan,
     read_scan,
+    read_stack_coordinates,
+    read_structure_matches,
     scan_verdict,
 )
 from neurostatic.data.tiers import condition_tiers
 
 __all__ = [
     "EXPORT_FILES",
+    "MATCHING_FILES",
     "OPTIONAL_FILES",
     "RESPONSES_FORM",
     "TRACES_FORM",
@@ -64,6 +69,9 @@ __all__ = [
     "permutation_p",
     "read_scan",
     "read_sensorium",
+    "read_stack_coordinates",
+    "read_structure_matches",
+    "register_units",
     "reliability_table",
     "sample_eye",
     "sample_responses",
@@ -71,5 +79,7 @@ __all__ = [
     "scan_verdict",
     "select_units",
     "sensorium_verdict",
+    "stack_coordinates",
+    "stack_grid",
     "write_sensorium",
 ]

@@ -4,6 +4,7 @@ from neurostatic.data.scans.contract import (
     APERTURE,
     EXPORT_FILES,
     FLIPS,
+    MATCHING_FILES,
     OPTIONAL_FILES,
     RESPONSES_FORM,
     SOMA,
@@ -12,6 +13,7 @@ from neurostatic.data.scans.contract import (
     Scan,
 )
 from neurostatic.data.scans.reading import read_scan
+from neurostatic.data.scans.stacks import read_stack_coordinates, read_structure_matches
 from neurostatic.data.scans.survey import Survey, survey
 from neurostatic.data.scans.verdict import file_checksum, scan_counts, scan_verdict
 
@@ -19,6 +21,7 @@ __all__ = [
     "APERTURE",
     "EXPORT_FILES",
     "FLIPS",
+    "MATCHING_FILES",
     "OPTIONAL_FILES",
     "RESPONSES_FORM",
     "SOMA",
@@ -28,6 +31,8 @@ __all__ = [
     "Survey",
     "file_checksum",
     "read_scan",
+    "read_stack_coordinates",
+    "read_structure_matches",
     "scan_counts",
     "scan_verdict",
     "survey",

@@ -7,8 +7,9 @@ import pandas as pd
 
 from neurostatic.data.scans.clocks import find_timing_problems
 from neurostatic.data.scans.contract import APERTURE, SOMA, Scan
+from neurostatic.data.scans.stacks import find_stack_problems
 from neurostatic.data.scans.survey import LARGEST
-from neurostatic.data.scans.tables import is_time, show_dims, show_rows
+from neurostatic.data.scans.tables import find_duplicates, find_unknown, is_time, known_rows, show_dims, show_rows
 from neurostatic.store import row_blocks
 
 CHANNELS = (2, 3)  # of images in color
@@ -16,11 +17,13 @@ CHECKS = (  # what a scan that was read has passed, for the verdict
     "every needed file is there and readable, in one form",
     "columns, types and ranges of every table; as many fields in every row as in the first",
     "shapes, dtypes and sizes of every array; no infinite values, NaN only where allowed",
-    "unit_id, field, trial_idx, (image_class, image_id), (stack, unit_id) and (timestamp, pixel_value) are unique",
+    "unit_id, field, trial_idx, (image_class, image_id), (stack, unit_id), (stack, field) and (timestamp, pixel_value) "
+    "are unique",
     "every unit lies in a field of fields.csv and within its pixels; at least one is a soma",
     "every unit has a brain area, or every field an area mask of its size",
     "every trial's image is in images.npy; one condition_hash is one image; pixels are gray levels",
     "something was recorded of at least one unit",
+    "positions in stacks come from one file; every unit of a stack and every registered field is known",
     "times are in s and delays in ms; frame times increase and agree on both clocks and with the traces, to one volume",
     "flips of a trial are in order, trials do not overlap and are numbered in time; onsets lie within the recording",
     "eye and treadmill times do not decrease and overlap the recording",
@@ -36,35 +39,21 @@ def find_problems(scan: Scan) -> list[str]:
         *_trials(scan),
         *(_traces(scan) if scan.form == "traces" else _responses(scan)),
         *_recorded(scan),
-        *_stacks(scan),
+        *find_stack_problems(
+            scan.folder,
+            scan.stack_coordinates,
+            scan.field_registrations,
+            scan.structure_matches,
+            scan.units,
+            scan.fields,
+        ),
         *_calibrations(scan),
-    ]
-
-
-def _known(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """These columns where all are known. A wrong value hides no other one, but its column was read as floats."""
-    known = table[columns].dropna()
-    whole = [name for name in columns if known[name].dtype.kind == "f" and (known[name] % 1 == 0).all()]
-    return known.astype(dict.fromkeys(whole, "int64"))
-
-
-def _duplicates(table: pd.DataFrame | None, file: str, columns: list[str]) -> list[str]:
-    known = None if table is None else _known(table, columns)
-    if known is None or not known.duplicated().any():
-        return []
-    repeated = known.index[known.duplicated()]
-    value = known.loc[repeated[0]]
-    first = known.index[(known == value).all(axis=1)][0]
-    shown = ", ".join(map(str, value)) if len(columns) == 1 else f"({', '.join(map(str, value))})"
-    return [
-        f"{file}, column{'s' if len(columns) > 1 else ''} {', '.join(columns)}, {show_rows(repeated)}: "
-        f"{shown} is there already (row {first}), allowed is once"
     ]
 
 
 def _units(scan: Scan) -> list[str]:
     units, fields = scan.units, scan.fields
-    problems = [*_duplicates(units, "units.csv", ["unit_id"]), *_duplicates(fields, "fields.csv", ["field"])]
+    problems = [*find_duplicates(units, "units.csv", ["unit_id"]), *find_duplicates(fields, "fields.csv", ["field"])]
     if units is None:
         return problems
     mask_types = units.mask_type.dropna()
@@ -73,13 +62,9 @@ def _units(scan: Scan) -> list[str]:
         problems.append(f"units.csv, column mask_type: no unit is '{SOMA}', at least one is needed; found {found}")
     if fields is None:
         return problems
-    known_fields = _known(fields, ["field"]).field
-    unknown = _known(units, ["field"]).field.loc[lambda field: ~field.isin(known_fields)]
-    if len(unknown):
-        problems.append(
-            f"units.csv, column field, {show_rows(unknown.index)}: field {unknown.iloc[0]} "
-            f"is not in fields.csv ({', '.join(map(str, known_fields))})"
-        )
+    known_fields = known_rows(fields, ["field"]).field
+    listed = f"fields.csv ({', '.join(map(str, known_fields))})"
+    problems += find_unknown(units, "units.csv", "field", known_fields, listed)
     sizes = fields.dropna(subset="field").drop_duplicates("field").set_index("field")
     for position, size in (("px_x", "px_width"), ("px_y", "px_height")):
         limit = units.field.map(sizes[size])
@@ -112,7 +97,7 @@ def _areas(scan: Scan) -> list[str]:
 
 
 def _images(scan: Scan) -> list[str]:
-    problems = _duplicates(scan.image_table, "images.csv", ["image_class", "image_id"])
+    problems = find_duplicates(scan.image_table, "images.csv", ["image_class", "image_id"])
     if scan.image_table is not None:
         given = [name for name in APERTURE if name in scan.image_table]
         if given and len(given) < len(APERTURE):
@@ -163,20 +148,20 @@ def _one_for_each_row(
 
 def _trials(scan: Scan) -> list[str]:
     trials = scan.trials
-    problems = _duplicates(trials, "trials.csv", ["trial_idx"])
+    problems = find_duplicates(trials, "trials.csv", ["trial_idx"])
     if trials is None:
         return problems
     identity = ["image_class", "image_id"]
     if scan.image_table is not None:
-        shown = _known(trials, identity)
-        known = pd.MultiIndex.from_frame(_known(scan.image_table, identity))
+        shown = known_rows(trials, identity)
+        known = pd.MultiIndex.from_frame(known_rows(scan.image_table, identity))
         absent = shown[~pd.MultiIndex.from_frame(shown).isin(known)]
         if len(absent):
             problems.append(
                 f"trials.csv, columns image_class, image_id, {show_rows(absent.index)}: "
                 f"image ({absent.image_class.iloc[0]}, {absent.image_id.iloc[0]}) is not in images.csv"
             )
-    hashes = _known(trials, ["condition_hash", *identity])
+    hashes = known_rows(trials, ["condition_hash", *identity])
     images_per_hash = hashes.drop_duplicates().condition_hash.value_counts()
     mixed = hashes[hashes.condition_hash.isin(images_per_hash.index[images_per_hash > 1])]
     if len(mixed):
@@ -248,26 +233,12 @@ def _recorded(scan: Scan) -> list[str]:
     return problems
 
 
-def _stacks(scan: Scan) -> list[str]:
-    stacks = scan.stack_coordinates
-    problems = _duplicates(stacks, "stack_coordinates.csv", ["stack", "unit_id"])
-    if stacks is not None and scan.units is not None:
-        unit_id = _known(stacks, ["unit_id"]).unit_id
-        unknown = unit_id[~unit_id.isin(scan.units.unit_id)]
-        if len(unknown):
-            problems.append(
-                f"stack_coordinates.csv, column unit_id, {show_rows(unknown.index)}: "
-                f"unit {unknown.iloc[0]} is not in units.csv"
-            )
-    return problems
-
-
 def _calibrations(scan: Scan) -> list[str]:
     table = scan.monitor_calibration
     if table is None:
         return []
     of_a_monitor = ["rig"] if "rig" in table else []
-    problems = _duplicates(table, "monitor_calibration.csv", ["timestamp", *of_a_monitor, "pixel_value"])
+    problems = find_duplicates(table, "monitor_calibration.csv", ["timestamp", *of_a_monitor, "pixel_value"])
     rig = scan.info.get("rig", "")  # "": scan.yaml cannot be read
     if rig is None or (rig and isinstance(rig, str)):
         problems += rig_problems(table, rig)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from neurostatic.data.registration import AFFINE_COLUMNS, OFFSET_COLUMNS
 from neurostatic.data.scans.survey import Survey
 
 COMMON_FILES = ("scan.yaml", "units.csv", "fields.csv", "trials.csv", "images.npy", "images.csv")
@@ -14,7 +15,9 @@ RESPONSES_ONLY = ("responses.npy", "behavior.csv")
 TRACES_FORM = COMMON_FILES + TRACES_ONLY
 RESPONSES_FORM = COMMON_FILES + RESPONSES_ONLY
 OPTIONAL_FILES = ("area_masks.npz", "stack_coordinates.csv", "monitor_calibration.csv")
-EXPORT_FILES = COMMON_FILES + TRACES_ONLY + RESPONSES_ONLY + OPTIONAL_FILES
+# Optional too, but of few labs: the virtual mouse's export has all of OPTIONAL_FILES and none of these.
+MATCHING_FILES = ("field_registrations.csv", "structure_matches.csv")
+EXPORT_FILES = COMMON_FILES + TRACES_ONLY + RESPONSES_ONLY + OPTIONAL_FILES + MATCHING_FILES
 
 STIM_TYPES = ("imagenet", "mei", "gabor", "natural", "noise")
 STIMULUS_TYPES = (
@@ -113,6 +116,18 @@ STACK_COORDINATES = {
     "y_um": Column("float", empty=True),
     "z_um": Column("float", empty=True),
 }
+FIELD_REGISTRATIONS = {
+    "stack": Column("text"),
+    "field": Column("int"),
+    **{name: Column("float") for name in (*AFFINE_COLUMNS, *OFFSET_COLUMNS)},
+}
+STRUCTURE_MATCHES = {
+    "stack": Column("text"),
+    "unit_id": Column("int", low=0),
+    "sunit_id": Column("int", low=0),
+    "iou": Column("float", low=0, high=1),
+    "distance_um": Column("float", low=0),
+}
 MONITOR_CALIBRATION = {
     "timestamp": Column("time"),
     "pixel_value": Column("float", low=0, high=255),
@@ -147,7 +162,11 @@ class Scan:
         treadmill: time_s, velocity_cm_s.
         responses: (trial, unit); None in the traces form, as the next.
         behavior: pupil_radius, dpupil, treadmill, pupil_x, pupil_y.
-        stack_coordinates: stack, unit_id, x_um, y_um, z_um, or None.
+        field_registrations: stack, field, a11, a21, a31, a12, a22, a32 (um per um), reg_x_um, reg_y_um, reg_z_um, or
+            None.
+        stack_coordinates: stack, unit_id, x_um, y_um, z_um, as given or computed from `field_registrations`; or None.
+        structure_matches: stack, unit_id, sunit_id (cell of the structural stack), iou, distance_um (of the unit to the
+            center of that cell), or None (Func2StructMatching).
         monitor_calibration: timestamp, pixel_value, luminance_cd_m2, and rig where the file has it; or None.
         survey: of `traces` or `responses`.
     """
@@ -170,7 +189,9 @@ class Scan:
     treadmill: pd.DataFrame | None
     responses: np.ndarray | None
     behavior: pd.DataFrame | None
+    field_registrations: pd.DataFrame | None
     stack_coordinates: pd.DataFrame | None
+    structure_matches: pd.DataFrame | None
     monitor_calibration: pd.DataFrame | None
     survey: Survey | None
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from neurostatic.data.registration import register_units
 from neurostatic.data.scans import contract
 from neurostatic.data.scans.checks import find_problems
 from neurostatic.data.scans.contract import Scan
@@ -24,14 +25,15 @@ from neurostatic.data.scans.tables import (
 from neurostatic.store import InputError, report_problems
 
 TABLES = ("units", "fields", "trials", "image_table", "eye", "treadmill", "behavior")
-OPTIONAL_TABLES = ("stack_coordinates", "monitor_calibration")
+OPTIONAL_TABLES = ("field_registrations", "stack_coordinates", "structure_matches", "monitor_calibration")
 INFO_NUMBERS = {"animal_id": True, "session": True, "scan_idx": True, "loop_group": False, "day": False}
 
 
 def read_scan(folder: str | Path) -> Scan:
     """Read a raw scan export and check every file of it (StaticScan).
 
-    `area_masks.npz` holds one label map per field, named `field_1`, `field_2`, ..., and `area_names`.
+    `area_masks.npz` holds one label map per field, named `field_1`, `field_2`, ..., and `area_names`. Positions in
+    stacks are those of `stack_coordinates.csv`, or computed from `field_registrations.csv` (StackCoordinates).
 
     Raises InputError that lists every problem: file, column, line of the file, what was found, what is allowed.
     """
@@ -81,14 +83,19 @@ def read_scan(folder: str | Path) -> Scan:
         treadmill=table("treadmill.csv", contract.TREADMILL) if traces_form else None,
         responses=responses,
         behavior=None if traces_form else table("behavior.csv", contract.BEHAVIOR),
+        field_registrations=table("field_registrations.csv", contract.FIELD_REGISTRATIONS),
         stack_coordinates=table("stack_coordinates.csv", contract.STACK_COORDINATES),
+        structure_matches=table("structure_matches.csv", contract.STRUCTURE_MATCHES),
         monitor_calibration=table("monitor_calibration.csv", contract.MONITOR_CALIBRATION),
         survey=found,
     )
     problems += find_problems(scan)
     report_problems(f"scan export {folder}", problems)
     tables = {name: getattr(scan, name) for name in (*TABLES, *OPTIONAL_TABLES)}
-    return dataclasses.replace(scan, **{name: t.reset_index(drop=True) for name, t in tables.items() if t is not None})
+    tables = {name: table.reset_index(drop=True) for name, table in tables.items() if table is not None}
+    if "field_registrations" in tables:
+        tables["stack_coordinates"] = register_units(units, fields, tables["field_registrations"])
+    return dataclasses.replace(scan, **tables)
 
 
 def _form(folder: Path, problems: list[str]) -> str:

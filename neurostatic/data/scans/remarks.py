@@ -10,6 +10,7 @@ import pandas as pd
 from neurostatic.config import Preprocessing
 from neurostatic.data.behavior import map_clock
 from neurostatic.data.frames import picture_hashes
+from neurostatic.data.registration import AFFINE_COLUMNS, affine_of
 from neurostatic.data.reliability import MIN_ORACLE_REPEATS
 from neurostatic.data.responses import depth_count, presentation_duration, sampling_period
 from neurostatic.data.scans import contract
@@ -19,6 +20,7 @@ from neurostatic.data.scans.reading import INFO_NUMBERS
 PUBLISHED = Preprocessing()
 MOST_UNTRACKED = 0.2  # of the samples of the eye camera
 MOST_TREADMILL_NAN = 0.01
+MOST_STRETCH = 1.5  # of a field in a stack, along an axis: tissue and optics change lengths by a tenth or so
 WHOLE_NUMBER = 1e-6  # closer than this, the clock's jitter decides on which side of a whole number D/d lies
 SHOWN_TOLERANCE_S = 0.05
 SHOWN_NAMES = 3
@@ -31,6 +33,8 @@ TABLES = {  # a file's columns in either form
     "treadmill.csv": contract.TREADMILL,
     "behavior.csv": contract.BEHAVIOR,
     "stack_coordinates.csv": contract.STACK_COORDINATES,
+    "field_registrations.csv": contract.FIELD_REGISTRATIONS,
+    "structure_matches.csv": contract.STRUCTURE_MATCHES,
     "monitor_calibration.csv": contract.MONITOR_CALIBRATION,
 }
 INFO_KEYS = (*INFO_NUMBERS, "stim_type", "mei_source", "rig", "timestamp")
@@ -43,6 +47,7 @@ def find_remarks(scan: Scan) -> list[str]:
     remarks = [
         *_names(scan),
         *_missing_files(scan),
+        *_registrations(scan),
         *_timestamp(scan),
         *repeat_remarks(n_trials, "trials.csv, columns image_class, image_id"),
         *_pictures(scan),
@@ -108,10 +113,47 @@ def _unread(where: str, kind: str, found: Sequence[str], known: Sequence[str]) -
 
 def _missing_files(scan: Scan) -> list[str]:
     remarks = []
-    if scan.stack_coordinates is None:
-        remarks.append("stack_coordinates.csv: is not there; this scan cannot be part of a closed loop")
+    if scan.stack_coordinates is None and scan.structure_matches is None:
+        remarks.append(
+            "stack_coordinates.csv: is not there, nor is field_registrations.csv or structure_matches.csv; this scan "
+            "cannot be part of a closed loop"
+        )
+    elif scan.stack_coordinates is None:
+        remarks.append(
+            "stack_coordinates.csv: is not there, nor is field_registrations.csv; cells of this scan can be matched by "
+            "structure only (matching.method)"
+        )
     if scan.monitor_calibration is None:
         remarks.append("monitor_calibration.csv: is not there; no stimuli can be made from this scan")
+    return remarks
+
+
+def _registrations(scan: Scan) -> list[str]:
+    """Registrations that leave units out, or are not of the unit of length they should be."""
+    if scan.field_registrations is None:
+        return []
+    remarks = []
+    absent = scan.units.field[~scan.units.field.isin(scan.field_registrations.field)]
+    for field, n_units in absent.value_counts().sort_index().items():
+        remarks.append(
+            f"field_registrations.csv: field {field} is registered to no stack; none of its units ({n_units}) can be "
+            "matched by position"
+        )
+    unplaced = scan.stack_coordinates[scan.stack_coordinates.x_um.isna()].unit_id.drop_duplicates()
+    if len(unplaced):
+        count = "1 unit lies" if len(unplaced) == 1 else f"{len(unplaced)} units lie"
+        remarks.append(
+            f"units.csv, columns px_x, px_y: {count} beyond the center of the outermost pixel of a field (unit_id "
+            f"{_shown([str(unit_id) for unit_id in unplaced])}), without a position in any stack"
+        )
+    for registration in scan.field_registrations.to_dict("records"):
+        affine = affine_of(registration)
+        scale = float(np.sqrt(max(0.0, np.linalg.det(affine.T @ affine)))) ** 0.5
+        if not 1 / MOST_STRETCH <= scale <= MOST_STRETCH:
+            remarks.append(
+                f"field_registrations.csv, columns {', '.join(AFFINE_COLUMNS)}: field {registration['field']} is "
+                f"{scale:.3g} times as large in stack {registration['stack']} as in fields.csv; are they um per um?"
+            )
     return remarks
 
 

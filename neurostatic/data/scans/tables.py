@@ -176,6 +176,38 @@ def show_rows(lines: Iterable[int]) -> str:
     return f"row{'s' if len(lines) > 1 else ''} {shown}{more}"
 
 
+def known_rows(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """These columns where all are known. A wrong value hides no other one, but its column was read as floats."""
+    known = table[columns].dropna()
+    whole = [name for name in columns if known[name].dtype.kind == "f" and (known[name] % 1 == 0).all()]
+    return known.astype(dict.fromkeys(whole, "int64"))
+
+
+def find_duplicates(table: pd.DataFrame | None, file: str, columns: list[str]) -> list[str]:
+    """A line for rows whose values in these columns another row has already; none without a table."""
+    known = None if table is None else known_rows(table, columns)
+    if known is None or not known.duplicated().any():
+        return []
+    repeated = known.index[known.duplicated()]
+    value = known.loc[repeated[0]]
+    first = known.index[(known == value).all(axis=1)][0]
+    shown = ", ".join(map(str, value)) if len(columns) == 1 else f"({', '.join(map(str, value))})"
+    return [
+        f"{file}, column{'s' if len(columns) > 1 else ''} {', '.join(columns)}, {show_rows(repeated)}: "
+        f"{shown} is there already (row {first}), allowed is once"
+    ]
+
+
+def find_unknown(table: pd.DataFrame, file: str, column: str, known: pd.Series, where: str) -> list[str]:
+    """A line for values of a column, such as unit_id, that `known` has not; `where` says which these are."""
+    values = known_rows(table, [column])[column]
+    unknown = values[~values.isin(known)]
+    if not len(unknown):
+        return []
+    what = column.removesuffix("_id")
+    return [f"{file}, column {column}, {show_rows(unknown.index)}: {what} {unknown.iloc[0]} is not in {where}"]
+
+
 def read_array(path: Path, layouts: Sequence[tuple[str, ...]], kind: str, problems: list[str]) -> np.ndarray | None:
     """Memory-map an .npy file.
 

@@ -23,7 +23,7 @@ def scan_verdict(scan: Scan) -> dict:
 
 
 def scan_counts(scan: Scan) -> dict[str, int]:
-    """How many trials, units, images and so on a scan has."""
+    """How many trials, units, images and so on a scan has; structure_matched are units that a stack has a cell for."""
     repeats = scan.trials.loc[~scan.trials.excluded].groupby(["image_class", "image_id"]).size()
     counts = {
         "trials": len(scan.trials),
@@ -38,6 +38,7 @@ def scan_counts(scan: Scan) -> dict[str, int]:
         "images_repeated": int((repeats > 1).sum()),
         "most_repeats": int(repeats.max()),
         "stacks": 0 if scan.stack_coordinates is None else int(scan.stack_coordinates["stack"].nunique()),
+        "structure_matched": 0 if scan.structure_matches is None else int(scan.structure_matches["unit_id"].nunique()),
     }
     if scan.form == "traces":
         counts["volumes"] = int(scan.traces.shape[1])

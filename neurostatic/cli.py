@@ -1,4 +1,4 @@
-"""The `neurostatic` command: check exports, describe results, list networks, begin a project, hand a data set on."""
+"""The `neurostatic` command: check exports, describe results, match cells, begin a project, hand a data set on."""
 
 import argparse
 import os
@@ -15,6 +15,7 @@ examples:
   neurostatic init mouse7                          a folder with a config and a small scan to try
   neurostatic check /data/mouse7/day1              all that is wrong with an export, or what it holds
   neurostatic describe results/selection/*.csv     what is in a result, and where it comes from
+  neurostatic match day1.csv day2.csv              which cell of day 1 is which of day 2, and how sure that is
   neurostatic networks workflow/config/paper.yaml  the 16 published networks, of 64 models
 """
 
@@ -71,6 +72,24 @@ def _parser() -> argparse.ArgumentParser:
         "Understood are .zarr.zip, .csv, .pt, .json, .html, .png, .npy, and scans.",
     )
     describe.add_argument("paths", nargs="+", metavar="PATH", help="a result, or a scan")
+    match = command(
+        "match",
+        _match,
+        "find the cells of a scan again in another",
+        "Tables have the columns unit_id, x_um, y_um, z_um, and stack if there are several. Every match comes with its "
+        "posterior probability; what was not matched comes with the reason.",
+    )
+    match.add_argument("source", metavar="SOURCE.csv", help="where the cells of the scan are, all of them")
+    match.add_argument("target", metavar="TARGET.csv", help="where the cells of the other scan are")
+    match.add_argument(
+        "--units", metavar="FILE.csv", help="match only the unit_id in this table; the others are rivals"
+    )
+    match.add_argument("--output", metavar="FILE.csv", help="write the matches here, not on standard output")
+    match.add_argument("--unmatched", metavar="FILE.csv", help="write here what was not matched, and why")
+    match.add_argument("--max-distance-um", type=float, default=10.0, metavar="UM", help="default 10; inf: no limit")
+    match.add_argument("--one-to-one", action="store_true", help="no two cells may have the same match")
+    match.add_argument("--min-vote-fraction", type=float, default=0.0, metavar="F", help="of the stacks that agree")
+    match.add_argument("--min-posterior", type=float, default=0.0, metavar="P", help="of the match")
     networks = command(
         "networks",
         _networks,
@@ -98,6 +117,53 @@ def _describe(options: argparse.Namespace) -> int:
     from neurostatic.inspection.describing import describe
 
     return _print_each(describe, options.paths)
+
+
+def _match(options: argparse.Namespace) -> int:
+    from neurostatic.closed_loop.cells import match_cells
+    from neurostatic.store import read_table, report_problems, written_whole
+
+    def match(source: str) -> str:
+        paths = [source, options.target, *([options.units] if options.units else [])]
+        tables = [read_table(path, ("unit_id",)) for path in paths]
+        problems = [
+            f"{path}: column 'unit_id' holds something that is no whole number"
+            for path, table in zip(paths, tables, strict=True)
+            if len(table) and table["unit_id"].dtype.kind != "i"
+        ]
+        single = ["stack" not in table for table in tables[:2]]
+        if single[0] != single[1]:
+            problems.append("one of the tables has a column 'stack', the other has none; it must be in both or in none")
+        report_problems("match", problems)
+        matches, unmatched = match_cells(
+            *(table.assign(stack="" if single[0] else table["stack"].astype(str)) for table in tables[:2]),
+            tables[2]["unit_id"] if options.units else None,
+            one_to_one=options.one_to_one,
+            max_distance_um=options.max_distance_um,
+            min_vote_fraction=options.min_vote_fraction,
+            min_posterior=options.min_posterior,
+        )
+        for table, path in ((matches, options.output), (unmatched, options.unmatched)):
+            if path:
+                with written_whole(path) as temporary:
+                    table.to_csv(temporary, index=False)
+        summary = _match_summary(matches, unmatched)
+        if options.output:
+            return summary
+        print(summary, file=sys.stderr)
+        return matches.to_csv(index=False).rstrip("\n")
+
+    return _print_each(match, [options.source])
+
+
+def _match_summary(matches, unmatched) -> str:
+    """Two lines: how many were matched, how far away, how many of these would be wrong; and why the others were not."""
+    of = f"of {len(matches) + len(unmatched)} units"
+    away_um, wrong = matches["mean_distance_um"].median(), (1 - matches["posterior"]).sum()
+    found = f", {away_um:.1f} um away (median); {wrong:.1f} of them are expected to be wrong" if len(matches) else ""
+    kinds = unmatched["reason"].str.split(":").str[0].value_counts()
+    why = "; ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return f"matched: {len(matches)} {of}{found}\nunmatched: {len(unmatched)} {of}" + (f" ({why})" if why else "")
 
 
 def _networks(options: argparse.Namespace) -> int:

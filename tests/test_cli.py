@@ -1,3 +1,4 @@
+import io
 import os
 import re
 import shutil
@@ -368,3 +369,87 @@ def test_export_sensorium(exports, tmp_path, capsys):
     assert "Sensorium tree" in capsys.readouterr().out
     assert "exists already" in refused(["export-sensorium", tmp_path / "day1.zarr.zip", tmp_path / "tree.zip"], capsys)
     assert "no such file" in refused(["export-sensorium", tmp_path / "no.zarr.zip", tmp_path / "tree2"], capsys)
+
+
+PLACES = {1: 0.0, 2: 40.0, 3: 80.0, 4: 120.0, 5: 160.0, 6: 200.0}  # unit_id -> um along x
+
+
+def write_cells(path, places, **columns):
+    table = pd.DataFrame({"unit_id": list(places), "x_um": list(places.values()), "y_um": 5.0, "z_um": 7.0})
+    table.assign(**columns).to_csv(path, index=False)
+    return str(path)
+
+
+@pytest.fixture
+def two_days(tmp_path):
+    """Each cell of day 1 has moved by 1 um; cell 6 is not in day 2."""
+    later = {unit + 100: place + 1 for unit, place in PLACES.items() if unit != 6}
+    return write_cells(tmp_path / "day1.csv", PLACES), write_cells(tmp_path / "day2.csv", later)
+
+
+def test_match(two_days, tmp_path, capsys):
+    output, unmatched = tmp_path / "new" / "matches.csv", tmp_path / "unmatched.csv"
+    assert main(["match", *two_days, "--output", str(output), "--unmatched", str(unmatched)]) == 0
+    printed = capsys.readouterr()
+    assert re.fullmatch(
+        r"matched: 5 of 6 units, 1\.0 um away \(median\); 0\.0 of them are expected to be wrong\n"
+        r"unmatched: 1 of 6 units \(1 no cell within 10 um\)\n",
+        printed.out,
+    )
+    matches = pd.read_csv(output)
+    assert matches["unit_id"].tolist() == [101, 102, 103, 104, 105] and matches["src_x_um"].tolist()[1] == 40
+    assert (matches["posterior"] > 0.9).all() and (matches["total_stacks"] == 1).all()
+    lost = pd.read_csv(unmatched).iloc[0]
+    assert (lost["src_unit_id"], lost["unit_id"]) == (6, 105)
+    assert lost["reason"] == "no cell within 10 um: the nearest is 39.0 um away"
+
+
+def test_match_to_standard_output(two_days, tmp_path, capsys):
+    pd.DataFrame({"unit_id": [2, 6]}).to_csv(tmp_path / "owners.csv", index=False)
+    assert main(["match", *two_days, "--units", str(tmp_path / "owners.csv"), "--max-distance-um", "inf"]) == 0
+    printed = capsys.readouterr()
+    matches = pd.read_csv(io.StringIO(printed.out))
+    assert matches["src_unit_id"].tolist() == [2, 6] and matches["unit_id"].tolist() == [102, 105]
+    assert printed.err.startswith("matched: 2 of 2 units, 20.0 um away (median); 1.0 of them are expected to be wrong")
+    assert printed.err.endswith("\nunmatched: 0 of 2 units\n")
+    assert main(["match", *two_days, "--max-distance-um", "inf", "--min-posterior", "0.5"]) == 0
+    assert "unmatched: 1 of 6 units (1 doubtful)" in capsys.readouterr().err
+
+
+def test_match_options(two_days, tmp_path, capsys):
+    stacks = pd.concat([pd.read_csv(two_days[0]).assign(stack=stack) for stack in (1, 2)])
+    later = pd.concat([pd.read_csv(two_days[1]).assign(stack=stack) for stack in (1, "two")])
+    stacks.to_csv(tmp_path / "a.csv", index=False)
+    later.to_csv(tmp_path / "b.csv", index=False)
+    pair = [str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]
+    assert main(["match", *pair]) == 0  # the stack that is 1 in both, though one column is of numbers and one of text
+    assert (pd.read_csv(io.StringIO(capsys.readouterr().out))["total_stacks"] == 1).all()
+    rival = write_cells(tmp_path / "rival.csv", PLACES | {7: 44.0})
+    assert main(["match", rival, two_days[1]]) == 0
+    assert pd.read_csv(io.StringIO(capsys.readouterr().out))["shared"].tolist() == [1, 2, 1, 1, 1, 2]
+    assert main(["match", rival, two_days[1], "--one-to-one", "--min-vote-fraction", "1"]) == 0
+    printed = capsys.readouterr()
+    assert pd.read_csv(io.StringIO(printed.out))["src_unit_id"].tolist() == [1, 2, 3, 4, 5]
+    assert "(1 no cell within 10 um; 1 one to one)" in printed.err
+
+
+def test_match_says_what_is_wrong(two_days, tmp_path, capsys):
+    no_table = tmp_path / "none.csv"
+    assert "no such file" in refused(["match", two_days[0], no_table], capsys)
+    assert "finite limit" in refused(["match", *two_days, "--one-to-one", "--max-distance-um", "inf"], capsys)
+    assert "min_posterior is 2, allowed is 0 to 1" in refused(["match", *two_days, "--min-posterior", "2"], capsys)
+    named = write_cells(tmp_path / "named.csv", {"a": 1.0, "b": 2.0}, stack="s")
+    message = refused(["match", two_days[0], named, "--output", tmp_path / "matches.csv"], capsys)
+    assert "2 problems" in message and f"{named}: column 'unit_id' holds something that is no whole number" in message
+    assert "one of the tables has a column 'stack'" in message and not (tmp_path / "matches.csv").exists()
+    pd.read_csv(two_days[0]).drop(columns="z_um").to_csv(tmp_path / "flat.csv", index=False)
+    assert "source: column 'z_um' is missing" in refused(["match", tmp_path / "flat.csv", two_days[1]], capsys)
+    twice = write_cells(tmp_path / "twice.csv", PLACES)
+    pd.concat([pd.read_csv(twice)] * 2).to_csv(twice, index=False)
+    assert "unit 1 is listed more than once" in refused(["match", twice, two_days[1]], capsys)
+
+
+def test_match_as_a_process_never_loads_torch(two_days):
+    code = "import sys; from neurostatic.cli import main; end = main(sys.argv[1:]); print('torch' in sys.modules, end)"
+    run = subprocess.run([sys.executable, "-c", code, "match", *two_days], capture_output=True, text=True, cwd=ROOT)
+    assert run.stdout.splitlines()[-1] == "False 0", run.stderr

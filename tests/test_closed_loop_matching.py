@@ -1,68 +1,27 @@
-"""Floor 5: places in a stack, nearest units, votes, and the quality of matches."""
+"""Floor 5: nearest units, votes, and one-to-one assignment."""
 
 import numpy as np
 import pandas as pd
 import pytest
-import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 
-from neurostatic.closed_loop import (
-    best_match,
-    match_oracle_correlation,
-    proximity_match,
-    stack_coordinates,
-    stack_grid,
-)
+from neurostatic.closed_loop.assignment import one_to_one_match
+from neurostatic.closed_loop.matching import best_match, proximity_match
 from neurostatic.store import InputError
 
-AFFINE = np.array([[1, 0.1], [0, 1], [0.02, -0.03]])
-OFFSET_UM = np.array([100, 200, 300])
+AXES = ["x_um", "y_um", "z_um"]
 
 
 def positions(unit_ids, xyz, stack=0):
-    return pd.DataFrame(xyz, columns=["x_um", "y_um", "z_um"]).assign(unit_id=unit_ids, stack=stack)
+    return pd.DataFrame(xyz, columns=AXES).assign(unit_id=unit_ids, stack=stack)
 
 
 def votes(units, distances, source=1):
     return pd.DataFrame(
         {"src_unit_id": source, "stack": range(len(units)), "unit_id": units, "match_distance_um": distances}
     )
-
-
-def test_grid_of_a_field_is_centered():
-    grid = stack_grid(4, 6, 4.0, 6.0)
-    assert grid.shape == (4, 6, 2)
-    np.testing.assert_allclose(grid[0, 0], [-2.5, -1.5])
-    np.testing.assert_allclose(grid[3, 5], [2.5, 1.5])
-
-
-def test_grid_has_one_pixel_size_per_axis():
-    grid = stack_grid(4, 6, 8.0, 3.0)
-    np.testing.assert_allclose(np.diff(grid[:, 0, 1]), 2.0)
-    np.testing.assert_allclose(np.diff(grid[0, :, 0]), 0.5)
-    np.testing.assert_allclose(grid.mean((0, 1)), 0.0, atol=1e-12)
-
-
-def test_affine_registration():
-    px_x, px_y = [2.5, 0, 4, 6], [1.5, 0, 1, 0]
-    expected = [[100, 200, 300], [97.35, 198.5, 299.995], [101.45, 199.5, 300.045]]
-    placed = stack_coordinates(px_x, px_y, 4, 6, 4.0, 6.0, AFFINE, OFFSET_UM)
-    np.testing.assert_allclose(placed[:3], expected, rtol=1e-5)
-    assert np.isnan(placed[3]).all()  # outside the field: nowhere
-    published = stack_coordinates(px_x, px_y, 4, 6, 4.0, 6.0, AFFINE, OFFSET_UM, outside_um=0.0)
-    np.testing.assert_allclose(published, [*expected, [0, 0, 0]], rtol=1e-5)
-
-
-def test_units_on_pixels_lie_on_the_grid():
-    grid = stack_grid(5, 7, 10.0, 21.0)
-    y, x = np.mgrid[:5, :7]
-    identity = np.array([[1, 0], [0, 1], [0, 0]])
-    placed = stack_coordinates(x.ravel(), y.ravel(), 5, 7, 10.0, 21.0, identity, np.zeros(3))
-    np.testing.assert_allclose(placed[:, :2], grid.reshape(-1, 2))
-
-
-def test_registration_names_all_wrong_shapes():
-    with pytest.raises(InputError, match="2 problems"):
-        stack_coordinates([1, 2], [1], 4, 6, 4.0, 6.0, AFFINE.T, OFFSET_UM)
 
 
 SOURCE = positions([1, 2, 3], [[0, 0, 0], [10, 0, 0], [5, 5, 0]])
@@ -74,6 +33,29 @@ def test_nearest_unit_and_lowest_id_on_ties():
     assert matches["src_unit_id"].tolist() == [1, 2, 3]
     assert matches["unit_id"].tolist() == [3, 12, 7]
     np.testing.assert_allclose(matches["match_distance_um"], [1, 3.162278, 6.403124], rtol=1e-5)
+
+
+def all_pairs(source_um, target_um):
+    """Index of the nearest target and its distance, without a tree."""
+    distance_um = np.sqrt(((source_um[:, None] - target_um) ** 2).sum(-1))
+    return distance_um.argmin(1), distance_um.min(1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 60), st.sampled_from([0, 0.1, 1]), st.integers(0, 2**32 - 1))
+def test_the_tree_finds_what_all_pairs_find(n_sources, n_targets, grid_um, seed):
+    """On a grid of few positions most nearest units are tied; 0.1 um is no exact number."""
+    rng = np.random.default_rng(seed)
+    source_um, target_um = rng.uniform(-8, 8, (n_sources, 3)), rng.uniform(-8, 8, (n_targets, 3))
+    if grid_um:
+        source_um, target_um = (np.rint(points / 4) * grid_um for points in (source_um, target_um))
+    matches = proximity_match(
+        positions(np.arange(n_sources), source_um),
+        positions(np.arange(n_targets), target_um).sample(frac=1, random_state=1),
+    )
+    nearest, distance_um = all_pairs(source_um, target_um)
+    assert np.array_equal(matches["unit_id"], nearest)
+    assert np.array_equal(matches["match_distance_um"], distance_um)
 
 
 def test_order_of_rows_does_not_matter():
@@ -104,6 +86,10 @@ def test_all_problems_of_coordinates_at_once():
         proximity_match(twice, TARGET.drop(columns=["y_um", "stack"]))
     for part in ("3 problems", "source: unit 1 is listed more than once", "'y_um' is missing", "'stack'"):
         assert part in str(error.value)
+    with pytest.raises(InputError, match="unit 1 is listed more than once in stack 0, as are 2 more rows"):
+        proximity_match(pd.concat([SOURCE, SOURCE]), TARGET)
+    with pytest.raises(InputError, match="beyond 1e\\+09 um"):
+        proximity_match(SOURCE, TARGET.assign(x_um=1e200))
     with pytest.raises(InputError, match="infinite"):
         proximity_match(SOURCE, TARGET.replace({"x_um": {9.0: np.inf}}))
     with pytest.raises(InputError, match="no number"):
@@ -162,49 +148,58 @@ def test_matching_finds_displaced_cells_again():
     assert (stranger["unit_id"].to_numpy() == new_ids).mean() < 0.2
 
 
-def repeated(responses, image_ids, unit_ids, repeats=5):
-    return xr.DataArray(
-        np.repeat(np.asarray(responses, float), repeats, axis=0),
-        dims=("trial", "unit"),
-        coords={
-            "unit_id": ("unit", unit_ids),
-            "image_class": ("trial", ["imagenet"] * (repeats * len(image_ids))),
-            "image_id": ("trial", np.repeat(image_ids, repeats)),
-        },
-    )
+SCATTERED = st.tuples(st.integers(1, 14), st.integers(1, 14), st.floats(2, 40), st.integers(0, 2**32 - 1))
 
 
-UNIT_MAP = pd.DataFrame({"src_unit_id": [1, 2], "unit_id": [20, 10]})
-SOURCE_SCAN = repeated([[1, 2], [2, 1], [3, 5], [4, 3]], [1, 2, 3, 4], [1, 2])
-TARGET_SCAN = repeated([[0, 1], [1, 3], [2, 2], [4, 5]], [1, 2, 3, 4], [10, 20])
+@settings(max_examples=40, deadline=None)
+@given(SCATTERED)
+def test_assignment_is_the_best_of_all(case):
+    """Against the dense solver: every unit has a column of its own in which it is lost."""
+    n_sources, n_targets, limit_um, seed = case
+    rng = np.random.default_rng(seed)
+    source_um, target_um = (rng.uniform(0, 40, (1, n, 3)) + rng.normal(0, 2, (3, n, 3)) for n in (n_sources, n_targets))
+    source = pd.concat([positions(np.arange(n_sources), source_um[s], s) for s in range(3)])
+    target = pd.concat([positions(100 + np.arange(n_targets), target_um[s], s) for s in range(3)])
+    distance_um = np.linalg.norm(source_um[:, :, None] - target_um[:, None], axis=-1).mean(0)
+    costs_um = np.full((n_sources, n_targets + n_sources), 1e6)
+    costs_um[:, :n_targets][distance_um <= limit_um] = distance_um[distance_um <= limit_um]
+    costs_um[np.arange(n_sources), n_targets + np.arange(n_sources)] = limit_um
+    row, column = linear_sum_assignment(costs_um)
+    matched = column < n_targets
+
+    match = one_to_one_match(source, target, limit_um)
+    assert match["src_unit_id"].tolist() == row[matched].tolist()
+    assert match["unit_id"].tolist() == (100 + column[matched]).tolist()
+    np.testing.assert_allclose(match["mean_distance_um"], distance_um[row, column.clip(max=n_targets - 1)][matched])
+    assert (match["shared"] == 1).all() and (match["total_stacks"] == 3).all()
+    votes = proximity_match(source, target)
+    for row in match.itertuples():
+        agree = (votes["src_unit_id"] == row.src_unit_id) & (votes["unit_id"] == row.unit_id)
+        assert row.match_freq == agree.sum()
 
 
-def test_match_oracle_correlation():
-    expected = [[0.831522, 0.982708], [-0.028571, 0.428571]]
-    correlation = match_oracle_correlation(SOURCE_SCAN, TARGET_SCAN, UNIT_MAP)
-    np.testing.assert_allclose(correlation, expected, rtol=1e-4)
-    assert correlation.dims == ("source_unit_id", "matched_unit_id")
-    assert correlation["source_unit_id"].values.tolist() == [1, 2]
+def test_a_rival_takes_the_nearest_unit():
+    source = positions([1, 2], [[0, 0, 0], [3, 0, 0]])
+    target = positions([7, 8], [[2, 0, 0], [-6, 0, 0]])
+    assert best_match(proximity_match(source, target))["unit_id"].tolist() == [7, 7]
+    assert one_to_one_match(source, target, 8)["unit_id"].tolist() == [8, 7]  # 6 + 1 um, not 2 um + lost
+    alone = one_to_one_match(source, target, 5)
+    assert (alone["src_unit_id"].tolist(), alone["unit_id"].tolist()) == ([2], [7])
+    same = one_to_one_match(source, source, 5)  # a distance of 0 is a distance
+    assert same["unit_id"].tolist() == [1, 2] and (same["mean_distance_um"] == 0).all()
+    assert one_to_one_match(source, target.assign(x_um=99.0), 5).empty
 
 
-def test_match_oracle_correlation_takes_common_images_whatever_their_order():
-    extra = repeated([[9, 9], [7, 7]], [8, 9], [10, 20])
-    rare = repeated([[50, 50]], [4], [10, 20], repeats=4).assign_coords(image_class=("trial", ["noise"] * 4))
-    target = xr.concat([extra, TARGET_SCAN.isel(trial=slice(None, None, -1)), rare], dim="trial")
-    expected = match_oracle_correlation(SOURCE_SCAN, TARGET_SCAN, UNIT_MAP)
-    xr.testing.assert_allclose(match_oracle_correlation(SOURCE_SCAN, target, UNIT_MAP), expected)
+def test_assignment_uses_the_stacks_in_which_both_are():
+    source = pd.concat([positions([1], [[0, 0, 0]], 0), positions([1], [[0, 0, 0]], 1), positions([1], [[0, 0, 0]], 2)])
+    target = pd.concat([positions([7, 8], [[1, 0, 0], [9, 0, 0]], 0), positions([7, 8], [[5, 0, 0], [4, 0, 0]], 1)])
+    target = pd.concat([target, positions([7, 8], [[np.nan, 0, 0], [2, 0, 0]], 2)])
+    match = one_to_one_match(source, target, 20).iloc[0]
+    assert (match["unit_id"], match["mean_distance_um"]) == (7, 3.0)
+    assert (match["match_freq"], match["total_stacks"]) == (1, 3)
 
 
-def test_match_oracle_correlation_of_a_constant_unit_is_nan_alone():
-    target = TARGET_SCAN.isel(trial=slice(15)).copy()  # 3 images: the mean of 0.1 over them is not 0.1
-    target[:, 0] = 0.1
-    correlation = match_oracle_correlation(SOURCE_SCAN, target, UNIT_MAP).values
-    assert np.isnan(correlation[:, 1]).all()
-    assert np.isfinite(correlation[:, 0]).all()
-
-
-def test_match_oracle_correlation_names_what_is_missing():
-    with pytest.raises(InputError, match=r"target scan.*\n.*unit 99"):
-        match_oracle_correlation(SOURCE_SCAN, TARGET_SCAN, UNIT_MAP.replace({"unit_id": {20: 99}}))
-    with pytest.raises(InputError, match="0 images were shown 6 times"):
-        match_oracle_correlation(SOURCE_SCAN, TARGET_SCAN, UNIT_MAP, min_repeats=6)
+@pytest.mark.parametrize("limit_um", [np.inf, np.nan, 0.0])
+def test_assignment_needs_a_limit(limit_um):
+    with pytest.raises(InputError, match="a finite limit above 0 is needed"):
+        one_to_one_match(SOURCE, TARGET, limit_um)

@@ -1,0 +1,103 @@
+"""Whether matched units agree in what they respond to: the quality of matches, judged without their positions."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from neurostatic.closed_loop.matching import checked_unit_map, is_constant
+from neurostatic.resampling import complete_units, diagonal_test
+from neurostatic.statistics import pearson
+from neurostatic.store import InputError, report_problems
+
+
+def match_oracle_correlation(
+    source: xr.DataArray, target: xr.DataArray, unit_map: pd.DataFrame, min_repeats: int = 5
+) -> xr.DataArray:
+    """How alike source units and matched targets respond to repeated images (CellMatchOracleCorrelation).
+
+    Pearson correlation over the images shown at least `min_repeats` times in both scans, of the responses
+    averaged over repeats. A good match shows as a diagonal above the rest. (Upstream z-scores each cell
+    first, which leaves a correlation as it is.) A constant unit gives NaN.
+
+    Args:
+        source, target: responses (trial, unit); coordinates unit_id (unit), image_class, image_id (trial).
+        unit_map: src_unit_id, unit_id of the matched target.
+
+    Returns:
+        (source_unit_id, matched_unit_id) correlations; both are ids of the source scan, ascending. Attribute:
+        n_images.
+
+    Raises:
+        InputError: units of unit_map missing from a scan, or fewer than 3 repeated images in common.
+    """
+    unit_map = checked_unit_map(unit_map).sort_values("src_unit_id")
+    means = []
+    for name, responses, column in [("source", source, "src_unit_id"), ("target", target, "unit_id")]:
+        unknown = sorted(set(unit_map[column]) - set(responses["unit_id"].values.tolist()))
+        report_problems(f"match quality, {name} scan", [f"unit {unit} is not in it" for unit in unknown])
+        responses = responses.transpose("trial", "unit")
+        columns = pd.Index(responses["unit_id"].values).get_indexer(unit_map[column])
+        values = responses.values[:, columns].astype(float)
+        values[:, is_constant(values)] = np.nan
+        images = [responses["image_class"].values, responses["image_id"].values]
+        groups = pd.DataFrame(values).groupby(images)
+        means.append(groups.mean(skipna=False)[groups.size() >= min_repeats])
+    shared = means[0].index.intersection(means[1].index)
+    if len(shared) < 3:
+        raise InputError(
+            f"match quality: {len(shared)} images were shown {min_repeats} times or more in both scans; "
+            "at least 3 are needed"
+        )
+    a, b = (mean.loc[shared].to_numpy() for mean in means)
+    correlation = pearson(*np.broadcast_arrays(a[:, :, None], b[:, None, :]))
+    ids = unit_map["src_unit_id"].to_numpy()
+    return xr.DataArray(
+        correlation,
+        dims=("source_unit_id", "matched_unit_id"),
+        coords={"source_unit_id": ids, "matched_unit_id": ids},
+        attrs={"n_images": len(shared)},
+        name="correlation",
+    )
+
+
+def match_agreement(
+    correlation: xr.DataArray, n_permutations: int = 10_000, seed: int | np.random.Generator = 0
+) -> dict[str, float]:
+    """How far the own match stands out among the correlations of `match_oracle_correlation`.
+
+    own = mean_i r_ii, other = mean_{i != j} r_ij, own_best_fraction = fraction of i with r_ii = max_j r_ij. NaN is
+    left out; a source unit takes part in the fraction if it and another match have a correlation. p_value is of the
+    sum of r_ii against re-matched cells (`diagonal_test`), one-sided, of the units without a NaN.
+
+    Args:
+        correlation: (source_unit_id, matched_unit_id), both of the same ids in one order.
+
+    Returns:
+        n_units (with a correlation of their own), own, other, own_best_fraction, p_value; NaN where nothing is left.
+
+    Raises:
+        InputError: the two dimensions have different ids.
+    """
+    correlation = correlation.transpose("source_unit_id", "matched_unit_id")
+    if not np.array_equal(correlation["source_unit_id"], correlation["matched_unit_id"]):
+        raise InputError("match agreement: source_unit_id and matched_unit_id must be the same ids in one order")
+    values = correlation.values
+    diagonal = np.eye(len(values), dtype=bool)
+    own = values[diagonal]
+    others = values[~diagonal].reshape(len(own), -1)
+    judged = np.isfinite(own) & np.isfinite(others).any(1)
+    best = [r >= np.nanmax(row) for r, row in zip(own[judged], others[judged], strict=True)]
+    keep = complete_units(values)
+    p_value = diagonal_test([values[np.ix_(keep, keep)]], n_permutations, seed).trace_p if keep.sum() > 1 else np.nan
+    return {
+        "n_units": int(np.isfinite(own).sum()),
+        "own": _mean(own),
+        "other": _mean(others),
+        "own_best_fraction": _mean(np.array(best, dtype=float)),
+        "p_value": p_value,
+    }
+
+
+def _mean(values: np.ndarray) -> float:
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if values.size else np.nan

@@ -1,7 +1,4 @@
-"""Statistics that know nothing of neuroscience: correlation, resampling, corrections for many tests."""
-
-import itertools
-import math
+"""Statistics that know nothing of neuroscience: correlation, tests, effect sizes, corrections for many tests."""
 
 import numpy as np
 from scipy import stats
@@ -88,38 +85,6 @@ def welch_from_summary(
     return t, df, 2 * stats.t.sf(np.abs(t), df)
 
 
-def row_permutation_test(
-    matrix: np.ndarray, n_permutations: int, seed: int | np.random.Generator
-) -> tuple[float, float]:
-    """Is the trace of a square matrix larger than after shuffling its rows? One-sided.
-
-    p = (1 + #{shuffled trace >= trace}) / (1 + n_permutations), over random shuffles. Where n! is at most
-    n_permutations every order of the rows is taken once, and p = #{its trace >= trace} / n! is exact.
-
-    Args:
-        matrix: (n, n) without NaN.
-
-    Returns:
-        trace, p.
-    """
-    matrix = np.asarray(matrix, dtype=float)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or np.isnan(matrix).any():
-        raise ValueError(f"row_permutation_test: a square matrix without NaN is needed, got {matrix.shape}")
-    n = len(matrix)
-    exact = math.factorial(n) <= n_permutations
-    if exact:
-        orders = np.array(list(itertools.permutations(range(n))), dtype=int)
-    else:
-        orders = np.random.default_rng(seed).permuted(np.tile(np.arange(n), (n_permutations, 1)), axis=1)
-    trace = float(matrix.diagonal().sum())
-    shuffled = matrix[orders, np.arange(n)].sum(1)
-    # Equal sums may differ in their last digits with the order of their terms: they count as reached.
-    reached = int((shuffled >= trace - 1e-12 * np.abs(matrix).sum()).sum())
-    if exact:
-        return trace, reached / len(orders)
-    return trace, (1 + reached) / (1 + n_permutations)
-
-
 def compare_pairs(first: np.ndarray, second: np.ndarray) -> tuple[int, float, float, float]:
     """Is the first of a pair larger than the second, over many pairs? Wilcoxon's signed-rank test, two-sided.
 
@@ -137,3 +102,40 @@ def compare_pairs(first: np.ndarray, second: np.ndarray) -> tuple[int, float, fl
         return n, np.nan, np.nan, np.nan
     statistic, p = stats.wilcoxon(difference) if difference.any() else (np.nan, np.nan)
     return n, float((difference > 0).mean()), float(statistic), float(p)
+
+
+def rank_biserial(difference: np.ndarray) -> float:
+    """Matched-pairs rank-biserial correlation, the effect size of Wilcoxon's signed-rank test (Kerby 2014).
+
+    r = (R+ - R-) / (R+ + R-), R the sums of the ranks of |difference| where it is above and below zero; 1 if every
+    difference is positive, 0 if there is no preference. Zeros and NaN are left out; NaN if nothing is left.
+    """
+    difference = np.asarray(difference, dtype=float)
+    difference = difference[np.isfinite(difference) & (difference != 0)]
+    ranks = stats.rankdata(np.abs(difference))
+    return float((np.sign(difference) * ranks).sum() / ranks.sum()) if len(ranks) else np.nan
+
+
+def hedges_g(
+    mean_a: np.ndarray,
+    variance_a: np.ndarray,
+    n_a: np.ndarray,
+    mean_b: np.ndarray,
+    variance_b: np.ndarray,
+    n_b: np.ndarray,
+) -> np.ndarray:
+    """Standardized difference of two means, corrected for small samples, element by element (Hedges 1981).
+
+    g = (mean_a - mean_b) / sqrt((variance_a + variance_b) / 2) (1 - 3 / (4 (n_a + n_b) - 9)). The two variances count
+    alike, as Welch's test does not take them for equal (Delacre et al. 2021).
+
+    Returns:
+        g; NaN where a sample has fewer than 2 values or where nothing varies.
+    """
+    mean_a, variance_a, n_a, mean_b, variance_b, n_b = (
+        np.asarray(value, dtype=float) for value in (mean_a, variance_a, n_a, mean_b, variance_b, n_b)
+    )
+    variance = (variance_a + variance_b) / 2
+    defined = (n_a > 1) & (n_b > 1) & (variance > 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(defined, (mean_a - mean_b) / np.sqrt(variance) * (1 - 3 / (4 * (n_a + n_b) - 9)), np.nan)

@@ -10,7 +10,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 FLOORS = {
-    "store": 0, "config": 0, "statistics": 0, "provenance": 0,
+    "store": 0, "config": 0, "statistics": 0, "resampling": 0, "provenance": 0,
     "data": 1, "simulation": 1, "models": 2, "fitting": 3, "stimuli": 4, "closed_loop": 5, "report": 6,
     "inspection": 6, "cli": 7,
 }  # fmt: skip

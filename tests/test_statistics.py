@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from neurostatic.statistics import benjamini_hochberg, compare_pairs, pearson, row_permutation_test, welch_from_summary
+from neurostatic.statistics import benjamini_hochberg, compare_pairs, pearson, welch_from_summary
 
 
 def test_pearson_agrees_with_scipy_and_is_one_with_itself():
@@ -54,43 +54,6 @@ def test_welch_from_summary_is_nan_where_there_is_nothing_to_compare():
     t, df, p = welch_from_summary([2, 2, 2], sem_a, [5, 1, 5], [1, 1, 1], sem_b, 5)
     assert np.isnan([t[1:], df[1:], p[1:]]).all()
     np.testing.assert_allclose(df[0], 8)
-
-
-def test_row_permutations_are_all_taken_when_they_are_few():
-    trace, p = row_permutation_test(np.eye(3), 10_000, seed=0)
-    assert (trace, p) == (3.0, 1 / 6)
-    assert row_permutation_test(np.full((3, 3), 0.1), 10_000, seed=0)[1] == 1.0
-    assert row_permutation_test(np.zeros((3, 3)), 10_000, seed=0)[1] == 1.0
-    assert row_permutation_test(-np.eye(3), 10_000, seed=0)[1] == 1.0
-
-
-def test_row_permutations_at_random_never_give_zero_and_repeat_with_the_seed():
-    matrix = np.eye(12)
-    assert row_permutation_test(matrix, 999, seed=0) == (12.0, 1 / 1000)
-    noise = np.random.default_rng(2).normal(size=(12, 12))
-    assert row_permutation_test(noise, 999, seed=3) == row_permutation_test(noise, 999, seed=3)
-
-
-def test_random_row_permutations_approach_the_exact_p():
-    noise = np.random.default_rng(4).normal(size=(6, 6)) + 0.5 * np.eye(6)
-    exact = row_permutation_test(noise, 720, seed=0)[1]
-    # one order fewer than 6! forces the random branch
-    drawn = np.mean([row_permutation_test(noise, 719, seed=seed)[1] for seed in range(20)])
-    assert 0.01 < exact < 0.9
-    assert abs(drawn - exact) < 0.02
-
-
-def test_permutation_p_values_of_noise_are_uniform():
-    rng = np.random.default_rng(5)
-    p = np.array([row_permutation_test(rng.normal(size=(9, 9)), 199, seed=rng)[1] for _ in range(4000)])
-    assert abs(p.mean() - 0.5) < 0.02  # 4 standard errors
-    assert abs((p <= 0.05).mean() - 0.05) < 0.014
-
-
-def test_row_permutation_test_refuses_what_is_not_a_full_square():
-    for matrix in (np.zeros((2, 3)), np.array([[1.0, np.nan], [0.0, 1.0]])):
-        with pytest.raises(ValueError, match="square matrix"):
-            row_permutation_test(matrix, 10, seed=0)
 
 
 def test_pairs_are_compared_by_their_signed_ranks():

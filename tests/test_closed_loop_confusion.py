@@ -8,8 +8,11 @@ import pytest
 from scipy import stats
 
 from neurostatic.closed_loop import (
+    NothingToCompareError,
     confusion_dataset,
     confusion_matrix,
+    confusion_table,
+    constant_cells,
     diagonal_entries,
     diagonal_targets,
     pool_confusions,
@@ -135,6 +138,18 @@ def test_welch_of_unit_0_is_that_of_its_trials():
     np.testing.assert_allclose(first["p_value"], expected.pvalue, rtol=1e-10)
 
 
+def test_diagonal_has_the_interval_of_the_welch_test_and_the_effect_size_over_trials():
+    entries = diagonal_entries(pool_confusions([golden_scan("A", "normalized")])).iloc[0]
+    cell = SCANS["A_responses"][:, 0] / SCANS["A_responses"][:, 0].std(ddof=1)
+    own = SCANS["A_image_owner"] == 0
+    mei, control = (cell[own & (SCANS["A_image_class"] == name)] for name in ("cnn", "linear"))
+    test = stats.ttest_ind(mei, control, equal_var=False)
+    np.testing.assert_allclose(entries[["diff_low", "diff_high"]].astype(float), test.confidence_interval(), rtol=1e-10)
+    spread = np.sqrt((mei.var(ddof=1) + control.var(ddof=1)) / 2)
+    shrunk = (mei.mean() - control.mean()) / spread * (1 - 3 / (4 * (len(mei) + len(control)) - 9))
+    np.testing.assert_allclose(entries["hedges_g"], shrunk, rtol=1e-10)
+
+
 def test_diagonal_of_z_scores():
     entries = diagonal_entries(pool_confusions([golden_scan("A", "zscore"), golden_scan("B", "zscore")]))
     np.testing.assert_allclose(entries["mei_resp"], [1.642761, 1.558603, 1.492336], rtol=1e-5)
@@ -258,9 +273,9 @@ def test_all_problems_of_a_scan_at_once():
 
 
 def test_empty_matches_and_empty_selections_say_why():
-    with pytest.raises(InputError, match="no source unit is matched"):
+    with pytest.raises(NothingToCompareError, match="no cell that owns an image was found again"):
         small_scan("raw", R, unit_map=pd.DataFrame({"src_unit_id": [], "unit_id": []}))
-    with pytest.raises(InputError, match=r"no trial shows a centered image.*with a matched owner: 0"):
+    with pytest.raises(NothingToCompareError, match=r"no trial shows a centered image.*with a matched owner: 0"):
         small_scan("raw", R, trial_owner=[8, 8, 9, 9])
     with pytest.raises(InputError, match="source unit 1 is listed more than once"):
         small_scan("raw", R, unit_map=pd.DataFrame({"src_unit_id": [1, 1], "unit_id": [11, 12]}))
@@ -312,7 +327,8 @@ def test_dataset_survives_the_disk_and_agrees_with_the_tables(tmp_path):
     }
     gabors = summaries["mei_vs_rf", "normalized"].replace({"linear": "gabor"})
     summaries["mei_vs_gabor", "normalized"] = gabors[gabors.image_unit_id > 0]
-    write_arrays(confusion_dataset(summaries), tmp_path / "confusion.zarr.zip", {})
+    maps = {"day2": UNIT_MAP, "day3": UNIT_MAP.iloc[1:].assign(unit_id=[7, 8]), "skipped": UNIT_MAP.iloc[:0]}
+    write_arrays(confusion_dataset(summaries, maps), tmp_path / "confusion.zarr.zip", {})
     arrays = read_arrays(tmp_path / "confusion.zarr.zip")
     assert arrays["mu"].dims == ("kind", "response", "model_type", "image_unit_id", "matched_unit_id")
     for (kind, response), table in summaries.items():
@@ -325,6 +341,29 @@ def test_dataset_survives_the_disk_and_agrees_with_the_tables(tmp_path):
     entries = summaries["mei_vs_rf", "zscore"].set_index(["model_type", "image_unit_id", "matched_unit_id"])
     at = {"kind": "mei_vs_rf", "response": "zscore", "model_type": "linear", "image_unit_id": 2, "matched_unit_id": 0}
     assert arrays["sem"].sel(at) == entries.loc[("linear", 2, 0), "sem_resp"]
+    assert arrays["target_unit_id"].dims == ("target", "matched_unit_id")
+    assert arrays["target_unit_id"].values.tolist() == [[100, 101, 102], [-1, 7, 8], [-1, -1, -1]]
+    for (kind, response), table in summaries.items():
+        kept = table.drop(columns=["var_resp", "n_scans"]).reset_index(drop=True)
+        pd.testing.assert_frame_equal(confusion_table(arrays, kind, response), kept)
+
+
+def test_a_loop_without_any_response_has_an_empty_dataset(tmp_path):
+    nothing = pool_confusions([golden_scan("A", "normalized")]).iloc[:0]
+    write_arrays(confusion_dataset({("mei_vs_rf", "zscore"): nothing}, {"day2": UNIT_MAP}), tmp_path / "c.zarr.zip", {})
+    arrays = read_arrays(tmp_path / "c.zarr.zip")
+    assert arrays["mu"].shape == (1, 1, 0, 0, 0) and confusion_table(arrays, "mei_vs_rf", "zscore").empty
+
+
+def test_constant_cells_are_listed():
+    responses = np.where(np.arange(2) == 1, 0.1, R)
+    unit_map = pd.DataFrame({"src_unit_id": [1, 2], "unit_id": [11, 12]})
+    assert constant_cells(responses, [11, 12], unit_map).values.tolist() == [[2, 12]]
+    assert constant_cells(R, [11, 12], unit_map).empty
+    diagonal_nan = small_scan("normalized", responses, unit_map=unit_map).set_index(
+        ["image_unit_id", "matched_unit_id"]
+    )
+    assert np.isnan(diagonal_nan.loc[(2, 2), "mu_resp"]) and np.isfinite(diagonal_nan.loc[(1, 1), "mu_resp"])
 
 
 def test_diagonal_targets_name_the_matched_unit_of_each_scan():

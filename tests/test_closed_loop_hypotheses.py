@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from neurostatic.closed_loop import confusion_matrix, loop_tests, pool_confusions, scan_confusion
-from neurostatic.closed_loop.hypotheses import complete_units
+from neurostatic.resampling import complete_units
 from neurostatic.store import InputError
 
 SCANS = np.load(Path(__file__).parent / "data" / "closed_loop_scans.npz", allow_pickle=False)
@@ -59,7 +59,7 @@ def simulated_summary(trials, unit_map=UNIT_MAP, response="normalized"):
 
 
 def results(summary, response="normalized", seed=0):
-    return loop_tests(summary, response, seed).set_index("test")
+    return loop_tests({"loop": summary}, response, seed, n_resamples=500).set_index("test")
 
 
 def test_golden_z_score_matrix():
@@ -68,21 +68,26 @@ def test_golden_z_score_matrix():
     np.testing.assert_allclose(matrix.diagonal().mean(), 1.564567, rtol=1e-5)
     np.testing.assert_allclose(matrix[~np.eye(3, dtype=bool)].mean(), -0.392998, rtol=1e-5)
     tests = results(summary, "zscore")
-    np.testing.assert_allclose(tests.loc["diagonal_dominance", "statistic"], 1.564567 + 0.392998, rtol=1e-5)
-    assert tests.loc["diagonal_argmax_fraction", "statistic"] == 1.0
+    assert tests.loc["diagonal_permutation", "effect"] == "dominance"
+    np.testing.assert_allclose(tests.loc["diagonal_permutation", "estimate"], 1.564567 + 0.392998, rtol=1e-5)
+    np.testing.assert_allclose(tests.loc["diagonal_permutation", "statistic"], 3 * 1.564567, rtol=1e-5)
     assert tests.loc["diagonal_permutation", "p_value"] == 1 / 6
+    assert tests.loc["own_best_permutation", ["statistic", "p_value", "estimate"]].tolist() == [3, 1 / 6, 1.0]
     assert (tests["n"] == 3).all()
 
 
 def test_golden_diagonal():
     tests = results(golden_summary("normalized"))
     assert tests.loc["mei_vs_control_wilcoxon", "p_value"] == 0.25  # all 3 differences positive: 2 / 2^3
-    assert tests.loc["mei_greater_fraction", "statistic"] == 1.0
+    assert tests.loc["mei_vs_control_wilcoxon", "estimate"] == 1.0
+    assert tests.loc["mei_greater_fraction", ["statistic", "estimate", "high"]].tolist() == [3, 1.0, 1.0]
     assert tests.loc["welch_mei_greater_p05", "statistic"] == 3
     assert tests.loc["welch_control_greater_p05", "statistic"] == 0
     cnn = np.array([3.296465, 3.405744, 3.436778])
     linear = cnn - [1.211413, 1.310117, 1.200528]
-    np.testing.assert_allclose(tests.loc["ratio_of_means", "statistic"], cnn.sum() / linear.sum(), rtol=1e-5)
+    np.testing.assert_allclose(tests.loc["ratio_of_means", "estimate"], cnn.sum() / linear.sum(), rtol=1e-5)
+    np.testing.assert_allclose(tests.loc["mean_difference", "estimate"], cnn.mean() - linear.mean(), rtol=1e-5)
+    np.testing.assert_allclose(tests.loc[["mei_mean", "control_mean"], "estimate"], [cnn.mean(), linear.mean()], 1e-5)
 
 
 def test_ratio_is_not_given_for_z_scores():
@@ -95,10 +100,11 @@ def test_ratio_is_not_given_for_z_scores():
 def test_a_true_loop_is_found(seed):
     tests = results(simulated_summary(simulated_trials(seed)), seed=seed)
     assert tests.loc["diagonal_permutation", "p_value"] < 0.001
-    assert tests.loc["diagonal_dominance", "statistic"] > 0.5
-    assert tests.loc["diagonal_argmax_fraction", "statistic"] > 0.5
-    assert tests.loc["mei_vs_control_wilcoxon", "p_value"] < 0.01
-    assert tests.loc["ratio_of_means", "statistic"] > 1.1
+    assert tests.loc["diagonal_permutation", "low"] > 0.3
+    assert tests.loc["own_best_permutation", "p_value"] < 0.001
+    assert tests.loc["own_best_permutation", "low"] > 2 / N_UNITS
+    assert tests.loc[["mei_vs_control_wilcoxon", "mean_difference", "ratio_of_means"], "p_value"].max() < 0.01
+    assert tests.loc["ratio_of_means", "low"] > 1
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -107,7 +113,8 @@ def test_shuffled_trials_show_no_diagonal(seed):
     shuffled = np.random.default_rng(100 + seed).permutation(responses)
     tests = results(simulated_summary((shuffled, trial_class, owner)), seed=seed)
     assert tests.loc["diagonal_permutation", "p_value"] > 0.01
-    assert abs(tests.loc["diagonal_dominance", "statistic"]) < 0.3
+    assert abs(tests.loc["diagonal_permutation", "estimate"]) < 0.3
+    assert tests.loc["own_best_permutation", "p_value"] > 0.01
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -115,8 +122,8 @@ def test_matches_off_by_one_lose_the_diagonal(seed):
     off_by_one = UNIT_MAP.assign(unit_id=np.roll(UNIT_MAP["unit_id"], 1))
     tests = results(simulated_summary(simulated_trials(seed), off_by_one), seed=seed)
     assert tests.loc["diagonal_permutation", "p_value"] > 0.01
-    assert tests.loc["diagonal_dominance", "statistic"] < 0.2
-    assert tests.loc["diagonal_argmax_fraction", "statistic"] < 0.35
+    assert tests.loc["diagonal_permutation", "estimate"] < 0.2
+    assert tests.loc["own_best_permutation", "estimate"] < 0.35
 
 
 def test_order_of_trials_changes_nothing():
@@ -140,7 +147,7 @@ def test_a_silent_cell_costs_one_unit():
     tests = results(simulated_summary((responses, trial_class, owner)))
     assert (tests["n"] == N_UNITS - 1).all() and (whole["n"] == N_UNITS).all()
     assert tests.loc["diagonal_permutation", "p_value"] < 0.001
-    assert tests["statistic"].notna().all()
+    assert tests["estimate"].notna().all()
 
 
 def test_units_are_dropped_one_by_one():
@@ -158,15 +165,15 @@ def test_preference_is_that_of_each_cell_over_images():
     image, cell = np.indices((2, 2)).reshape(2, -1)
     ids = {"model_type": "cnn", "image_unit_id": image, "matched_unit_id": cell}
     summary = pd.DataFrame({**ids, "mu_resp": matrix.ravel(), "sem_resp": 0.1, "n_repeats": 5})
-    assert results(summary).loc["diagonal_argmax_fraction", "statistic"] == 0.5
+    assert results(summary).loc["own_best_permutation", ["statistic", "estimate"]].tolist() == [1, 0.5]
 
 
 def test_too_few_units_give_nan_and_no_error():
     one = pd.concat([diagonal_summary([2], "cnn"), diagonal_summary([1], "linear")])
     tests = results(one)
     described = tests.drop(index=["welch_mei_greater_p05", "welch_control_greater_p05"])
-    assert described[["statistic", "p_value"]].isna().all(axis=None)
-    assert (tests["n"] == 1).all()
+    assert described[["statistic", "p_value", "estimate", "low", "high"]].isna().all(axis=None)
+    assert (tests["n"].iloc[:2] == 0).all() and (tests["n"].iloc[2:] == 1).all()
     assert tests.loc["welch_mei_greater_p05", "statistic"] == 1
     linear_only = results(diagonal_summary([1, 2], "linear"))
     assert (linear_only["n"] == 0).all() and linear_only["statistic"].isna().all()
@@ -176,9 +183,53 @@ def test_equal_diagonals_have_no_wilcoxon():
     same = [diagonal_summary([2, 3], kind) for kind in ("cnn", "linear")]
     tests = results(pd.concat(same))
     assert np.isnan(tests.loc["mei_vs_control_wilcoxon", "p_value"])
-    assert tests.loc["ratio_of_means", "statistic"] == 1.0
+    assert tests.loc["ratio_of_means", "estimate"] == 1.0
 
 
 def test_unknown_response_is_refused():
     with pytest.raises(InputError, match="allowed: raw, normalized, zscore"):
-        loop_tests(diagonal_summary([1, 2], "cnn"), "squared", 0)
+        loop_tests({"loop": diagonal_summary([1, 2], "cnn")}, "squared", 0)
+
+
+def test_several_loops_are_tested_together_with_the_animal_as_outer_level():
+    summaries = {f"loop{i}": simulated_summary(simulated_trials(i)) for i in range(4)}
+    each = {loop: results(summary) for loop, summary in summaries.items()}
+    animals = {"loop0": "a", "loop1": "b", "loop2": "c", "loop3": "c"}
+    tests = loop_tests(summaries, "normalized", 0, animals).set_index("test")
+    assert (tests["n"] == 4 * N_UNITS).all() and (tests["n_animals"] == 3).all()
+    sums = sum(test["statistic"] for test in each.values())
+    added = ["diagonal_permutation", "own_best_permutation", "mei_greater_fraction", "welch_mei_greater_p05"]
+    np.testing.assert_allclose(tests.loc[added, "statistic"], sums[added])
+    means = np.mean([test["estimate"] for test in each.values()], axis=0)
+    pooled = tests.index.drop(["mei_vs_control_wilcoxon", "ratio_of_means"])
+    np.testing.assert_allclose(tests.loc[pooled, "estimate"], pd.Series(means, tests.index)[pooled])
+    # Animals that differ know less of animals than their units know of these animals.
+    for i, summary in enumerate(summaries.values()):
+        summary["mu_resp"] *= 1 + i
+    of_animals = loop_tests(summaries, "normalized", 0, animals).set_index("test")
+    of_units = loop_tests(summaries, "normalized", 0).set_index("test")
+    width = (of_animals["high"] - of_animals["low"]) / (of_units["high"] - of_units["low"])
+    assert width["mean_difference"] > 2 and width["mei_mean"] > 2 and (of_units["n_animals"] == 1).all()
+    pd.testing.assert_series_equal(of_animals["p_value"].iloc[:3], of_units["p_value"].iloc[:3])
+
+
+def test_a_cell_of_two_loops_is_one_cell():
+    summary = simulated_summary(simulated_trials(0))
+    once, twice = results(summary), loop_tests({"a": summary, "b": summary}, "normalized", 0, n_resamples=500)
+    twice = twice.set_index("test")
+    assert twice.loc["mei_mean", "n"] == 2 * N_UNITS
+    np.testing.assert_allclose(
+        twice.loc["mei_mean", ["low", "high"]].astype(float), once.loc["mei_mean", ["low", "high"]].astype(float)
+    )
+
+
+def test_an_animal_without_responses_is_left_out():
+    summaries = {"a": simulated_summary(simulated_trials(0)), "b": simulated_summary(simulated_trials(1)).iloc[:0]}
+    tests = loop_tests(summaries, "normalized", 0, {"a": "1", "b": "2"}, n_resamples=500).set_index("test")
+    alone = results(summaries["a"])
+    assert (tests["n_animals"] == 1).all()
+    pd.testing.assert_frame_equal(tests, alone)
+    nothing = results(summaries["b"])
+    assert nothing[["statistic", "p_value", "estimate"]].isna().all(axis=None) and (
+        nothing[["n", "n_animals"]] == 0
+    ).all(axis=None)

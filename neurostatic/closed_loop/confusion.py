@@ -1,4 +1,4 @@
-"""How every matched unit responded to every unit's image: one scan's table, the pool of a loop, its diagonal.
+"""How every matched unit responded to every unit's image: one scan's table, and the pool of a loop.
 
 Rows of a confusion matrix are images (image_unit_id, the unit the image was made for), columns are cells
 (matched_unit_id). Both are ids of the source scan; target_unit_id is the matched cell's own id in its scan.
@@ -9,7 +9,6 @@ import pandas as pd
 import xarray as xr
 
 from neurostatic.closed_loop.matching import checked_unit_map, is_constant
-from neurostatic.statistics import benjamini_hochberg, welch_from_summary
 from neurostatic.store import InputError, report_problems
 
 RESPONSES = ("raw", "normalized", "zscore")
@@ -21,8 +20,13 @@ MODEL_TYPES = {
     "masked_mei": "masked_mei",
     "masked_imagenet": "masked_natural",
 }
-PUBLISHED_PAIR = ("cnn", "linear")
 ENTRY = ["model_type", "image_unit_id", "matched_unit_id"]  # what names one cell of the confusion matrices
+SCAN_COLUMNS = [*ENTRY, "target_unit_id", "mu_resp", "var_resp", "n_repeats"]
+NOT_MATCHED = -1
+
+
+class NothingToCompareError(InputError):
+    """A scan has no matched unit, or no trial of a matched unit's image: it has no confusion matrix."""
 
 
 def scan_confusion(
@@ -56,11 +60,14 @@ def scan_confusion(
         model_type, image_unit_id, matched_unit_id, target_unit_id, mu_resp, var_resp (ddof 0), n_repeats.
 
     Raises:
-        InputError: lengths that differ, units twice, matches that are not in the scan, no trial to average.
+        NothingToCompareError: no matched unit, or no trial to average.
+        InputError: lengths that differ, units twice, matches that are not in the scan.
     """
     responses = np.asarray(responses, dtype=float)
     units, trial_class = pd.Index(unit_ids), np.asarray(trial_class)
     trial_owner, trial_centered = np.asarray(trial_owner), np.asarray(trial_centered, dtype=bool)
+    if unit_map.empty:
+        raise NothingToCompareError("confusion of a scan: no cell that owns an image was found again in it")
     unit_map = checked_unit_map(unit_map).sort_values("src_unit_id")
     problems = []
     if response not in RESPONSES:
@@ -84,7 +91,7 @@ def scan_confusion(
     model_type = pd.Series(trial_class).map(model_types)
     kept = trial_centered & (image_unit >= 0) & model_type.notna().to_numpy()
     if not kept.any():
-        raise InputError(
+        raise NothingToCompareError(
             "confusion of a scan: no trial shows a centered image of class "
             f"{' or '.join(model_types)} made for a matched unit (trials that are centered: "
             f"{trial_centered.sum()}, with a matched owner: {(image_unit >= 0).sum()}, "
@@ -105,6 +112,40 @@ def scan_confusion(
             "n_repeats": np.repeat(groups.size().to_numpy(), n_cells),
         }
     )
+
+
+def set_confusion(
+    responses: np.ndarray,
+    unit_ids: np.ndarray,
+    images: pd.MultiIndex,
+    manifest: pd.DataFrame,
+    source: str,
+    unit_map: pd.DataFrame,
+) -> pd.DataFrame:
+    """Confusion of one scan and one stimulus set, raw, normalized and z-scored (`scan_confusion`).
+
+    Args:
+        responses: (trial, unit), unit_ids: (unit,), unit_map: as for `scan_confusion`.
+        images: (trial,) image_class and image_id of what was shown.
+        manifest: of the stimulus set: image_class, image_id, owner_scan, owner_unit_id, x_shift, y_shift. Trials of
+            other images, or of images made for units of another scan than `source`, only enter mean and std.
+
+    Returns:
+        The table of `scan_confusion` with a column response.
+
+    Raises:
+        NothingToCompareError, InputError: as `scan_confusion`.
+    """
+    trials = manifest.set_index(["image_class", "image_id"]).reindex(images)
+    ours = trials["owner_scan"] == source
+    owner = trials["owner_unit_id"].where(ours, NOT_MATCHED).fillna(NOT_MATCHED).astype(int).to_numpy()
+    centered = ((trials["x_shift"] == 0) & (trials["y_shift"] == 0)).to_numpy()
+    image_class = images.get_level_values(0).to_numpy()
+    tables = [
+        scan_confusion(responses, unit_ids, image_class, owner, centered, unit_map, response).assign(response=response)
+        for response in RESPONSES
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def pool_confusions(tables: list[pd.DataFrame]) -> pd.DataFrame:
@@ -148,10 +189,10 @@ def confusion_matrix(table: pd.DataFrame, model_type: str) -> xr.DataArray:
 
     Raises InputError if the table holds no row of `model_type`.
     """
-    known = sorted(set(table["model_type"]))
+    known = sorted(table["model_type"].unique())
     if model_type not in known:
         raise InputError(f"confusion matrix: no images of model type '{model_type}', only {', '.join(known)}")
-    units = sorted(set(table["image_unit_id"]) | set(table["matched_unit_id"]))
+    units = np.union1d(table["image_unit_id"], table["matched_unit_id"])
     rows = table[table["model_type"] == model_type]
     square = rows.pivot(index="image_unit_id", columns="matched_unit_id", values="mu_resp")
     return xr.DataArray(
@@ -162,19 +203,36 @@ def confusion_matrix(table: pd.DataFrame, model_type: str) -> xr.DataArray:
     )
 
 
-def confusion_dataset(summaries: dict[tuple[str, str], pd.DataFrame]) -> xr.Dataset:
+def constant_cells(responses: np.ndarray, unit_ids: np.ndarray, unit_map: pd.DataFrame) -> pd.DataFrame:
+    """Matched cells whose response never changes: normalized and z-scored they are NaN.
+
+    Args:
+        responses: (trial, unit); unit_ids: (unit,); unit_map: as for `scan_confusion`.
+
+    Returns:
+        src_unit_id, unit_id.
+    """
+    constant = np.asarray(unit_ids)[is_constant(np.asarray(responses))]
+    return unit_map.loc[unit_map["unit_id"].isin(constant), ["src_unit_id", "unit_id"]].reset_index(drop=True)
+
+
+def confusion_dataset(
+    summaries: dict[tuple[str, str], pd.DataFrame], unit_maps: dict[str, pd.DataFrame] | None = None
+) -> xr.Dataset:
     """Pack pooled confusions as arrays mu, sem, n (kind, response, model_type, image_unit_id, matched_unit_id).
 
     Args:
-        summaries: (kind of stimulus set, kind of response) -> table of `pool_confusions`.
+        summaries: (kind of stimulus set, kind of response) -> table of `pool_confusions`; may have no rows.
+        unit_maps: target scan -> src_unit_id, unit_id of its matches.
 
     Returns:
         mu, sem (NaN where there is no entry) and n (trials; 0 where there is none). Both unit dimensions hold
-        every unit of any table, so the diagonal is the diagonal.
+        every unit of any table, so the diagonal is the diagonal. target_unit_id (target, matched_unit_id): the matched
+        cell's own id in each target scan, -1 where there is none.
     """
-    tables = list(summaries.values())
-    model_types = sorted(set().union(*(table["model_type"] for table in tables)))
-    units = sorted(set().union(*(table[column] for table in tables for column in ENTRY[1:])))
+    tables, unit_maps = list(summaries.values()), unit_maps or {}
+    model_types = sorted(set().union(*(table["model_type"].unique() for table in tables)))
+    units = sorted(set().union(*(table[column].unique() for table in tables for column in ENTRY[1:])))
     kinds, responses = (list(dict.fromkeys(names)) for names in zip(*summaries, strict=True))
     shape = (len(kinds), len(responses), len(model_types), len(units), len(units))
     mu, sem, n = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, dtype=int)
@@ -183,75 +241,41 @@ def confusion_dataset(summaries: dict[tuple[str, str], pd.DataFrame]) -> xr.Data
         entries = (pd.Index(k).get_indexer(table[c]) for k, c in zip(labels, ENTRY, strict=True))
         cell = (kinds.index(kind), responses.index(response), *entries)
         mu[cell], sem[cell], n[cell] = table["mu_resp"], table["sem_resp"], table["n_repeats"]
+    target_unit_id = np.full((len(unit_maps), len(units)), NOT_MATCHED)
+    for row, unit_map in zip(target_unit_id, unit_maps.values(), strict=True):
+        matched = (
+            checked_unit_map(unit_map).set_index("src_unit_id")["unit_id"] if len(unit_map) else pd.Series(dtype=int)
+        )
+        row[:] = matched.reindex(units, fill_value=NOT_MATCHED)
     dims = ("kind", "response", *ENTRY)
     return xr.Dataset(
-        {"mu": (dims, mu), "sem": (dims, sem), "n": (dims, n)},
+        {
+            "mu": (dims, mu),
+            "sem": (dims, sem),
+            "n": (dims, n),
+            "target_unit_id": (("target", "matched_unit_id"), target_unit_id),
+        },
         coords={
             "kind": np.array(kinds, dtype=str),
             "response": np.array(responses, dtype=str),
             "model_type": np.array(model_types, dtype=str),
-            "image_unit_id": units,
-            "matched_unit_id": units,
+            "image_unit_id": np.array(units, dtype=int),
+            "matched_unit_id": np.array(units, dtype=int),
+            "target": np.array(list(unit_maps), dtype=str),
         },
     )
 
 
-def diagonal_entries(summary: pd.DataFrame, pair: tuple[str, str] = PUBLISHED_PAIR) -> pd.DataFrame:
-    """Each unit's response to its own MEI against its own control, as the RF (SummaryConfusionDiagonalEntry).
-
-    diff = mei - control, diff_sem = sqrt(mei_sem^2 + control_sem^2), t = diff / diff_sem; Welch's two-tailed p, and its
-    Benjamini-Hochberg q over the units. Ranks count from 0 in descending order, ties by unit_id, NaN last.
-
-    Args:
-        summary: table of `pool_confusions`.
-        pair: model_type of the MEIs and of the controls.
+def confusion_table(confusion: xr.Dataset, kind: str, response: str) -> pd.DataFrame:
+    """The table of `pool_confusions` that was packed by `confusion_dataset`, without var_resp and n_scans.
 
     Returns:
-        One row per unit with both images: unit_id, mei_resp, mei_sem, mei_n, control_resp, control_sem, control_n,
-        diff_resp, diff_sem, t_diff, diff_rank, t_rank, df, p_value, q_value.
+        model_type, image_unit_id, matched_unit_id, mu_resp, sem_resp, n_repeats of the entries with a trial.
     """
-    own = summary[summary["image_unit_id"] == summary["matched_unit_id"]].set_index("image_unit_id")
-    own = own.rename(columns={"mu_resp": "resp", "sem_resp": "sem", "n_repeats": "n"})
-    mei, control = (
-        own.loc[own["model_type"] == model_type, ["resp", "sem", "n"]].add_prefix(prefix)
-        for model_type, prefix in zip(pair, ("mei_", "control_"), strict=True)
-    )
-    entries = mei.join(control, how="inner").sort_index().rename_axis("unit_id").reset_index()
-    mei_summary, control_summary = (
-        [entries[f"{prefix}_{name}"] for name in ("resp", "sem", "n")] for prefix in ("mei", "control")
-    )
-    t, df, p = welch_from_summary(*mei_summary, *control_summary)
-    entries["diff_resp"] = entries["mei_resp"] - entries["control_resp"]
-    entries["diff_sem"] = np.sqrt(entries["mei_sem"] ** 2 + entries["control_sem"] ** 2)
-    entries["t_diff"] = t
-    entries["diff_rank"] = _descending_rank(entries["diff_resp"])
-    entries["t_rank"] = _descending_rank(entries["t_diff"])
-    return entries.assign(df=df, p_value=p, q_value=benjamini_hochberg(p))
-
-
-def diagonal_targets(tables: list[pd.DataFrame], pair: tuple[str, str] = PUBLISHED_PAIR) -> pd.DataFrame:
-    """Which target unit each source unit was matched to, and its trials, scan by scan.
-
-    Args:
-        tables: one table of `scan_confusion` per scan.
-        pair: model_type of the MEIs and of the controls.
-
-    Returns:
-        unit_id, target_unit_id, mei_scan_n, control_scan_n: one value a scan in the order of the tables, joined by ';',
-        empty where the unit was not matched (or its image not shown) in that scan.
-    """
-    columns = []
-    for table in tables:
-        own = table[table["image_unit_id"] == table["matched_unit_id"]].set_index("image_unit_id")
-        n = own.pivot(columns="model_type", values="n_repeats").reindex(columns=list(pair))
-        n = n.rename(columns=dict(zip(pair, ("mei_scan_n", "control_scan_n"), strict=True)))
-        columns.append(n.assign(target_unit_id=own["target_unit_id"].groupby(level=0).first()).astype("Int64"))
-    units = sorted(set().union(*(column.index for column in columns)))
-    joined = pd.DataFrame({"unit_id": units})
-    for name in ("target_unit_id", "mei_scan_n", "control_scan_n"):
-        values = [column[name].reindex(units).astype("string").fillna("") for column in columns]
-        joined[name] = [";".join(row) for row in zip(*values, strict=True)]
-    return joined
+    chosen = confusion[["mu", "sem", "n"]].sel(kind=kind, response=response, drop=True)
+    table = chosen.to_dataframe(dim_order=ENTRY).reset_index()
+    table = table.rename(columns={"mu": "mu_resp", "sem": "sem_resp", "n": "n_repeats"})
+    return table[table["n_repeats"] > 0].reset_index(drop=True)
 
 
 def _scaled(cells: np.ndarray, response: str) -> np.ndarray:
@@ -262,8 +286,3 @@ def _scaled(cells: np.ndarray, response: str) -> np.ndarray:
         spread = cells.std(0, ddof=1) if len(cells) > 1 else np.full(cells.shape[1], np.nan)
         spread[is_constant(cells)] = np.nan
         return (cells - (cells.mean(0) if response == "zscore" else 0.0)) / spread
-
-
-def _descending_rank(values: pd.Series) -> pd.Series:
-    # Rows are in the order of unit_id, so the first of equals is the lowest id.
-    return values.rank(method="first", ascending=False, na_option="bottom").astype(int) - 1

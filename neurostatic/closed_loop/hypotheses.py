@@ -1,100 +1,156 @@
-"""Do units prefer their own image, and MEIs over their controls? The tests of one stimulus set of a loop."""
+"""Do units prefer their own image, and MEIs over their controls? The tests of a stimulus set, each with its effect."""
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
-from neurostatic.closed_loop.confusion import PUBLISHED_PAIR, RESPONSES, confusion_matrix, diagonal_entries
-from neurostatic.statistics import compare_pairs, row_permutation_test
+from neurostatic.closed_loop.confusion import RESPONSES, confusion_matrix
+from neurostatic.closed_loop.diagonal import PUBLISHED_PAIR, diagonal_entries
+from neurostatic.resampling import (
+    NO_INTERVAL,
+    ClusterBootstrap,
+    DiagonalTest,
+    complete_units,
+    diagonal_test,
+    fraction_interval,
+)
+from neurostatic.statistics import compare_pairs, rank_biserial
 from neurostatic.store import report_problems
+
+COLUMNS = ["test", "statistic", "p_value", "effect", "estimate", "low", "high", "n", "n_animals"]
+P_LIMIT = 0.05
 
 
 def loop_tests(
-    summary: pd.DataFrame,
+    summaries: dict[str, pd.DataFrame],
     response: str,
-    seed: int | np.random.Generator,
+    seed: int,
+    animals: dict[str, str] | None = None,
     n_permutations: int = 10_000,
+    n_resamples: int = 10_000,
     pair: tuple[str, str] = PUBLISHED_PAIR,
 ) -> pd.DataFrame:
-    """The hypothesis tests of a loop, from its pooled confusion table.
+    """The hypothesis tests of one loop, or of several together, from their pooled confusion tables.
 
-    On the confusion matrix of MEIs (n = units left when those with missing entries are dropped):
-    - diagonal_permutation: trace against row permutations, one-sided (greater);
-    - diagonal_dominance: mean of the diagonal minus mean off the diagonal;
-    - diagonal_argmax_fraction: fraction of cells that respond more to their own image than to any other.
+    On the confusion matrices of MEIs (n = units left when those with missing entries are dropped):
+    - diagonal_permutation: trace against matrices whose rows are shuffled, one-sided; effect: dominance, the mean over
+      cells of the response to the own MEI minus the mean response to the other cells' MEIs;
+    - own_best_permutation: cells whose best image is their own, against re-matched cells (the same shuffles); effect:
+      own_best_fraction.
 
     On the diagonals of MEIs and controls (n = units with both):
-    - mei_vs_control_wilcoxon: Wilcoxon signed rank of MEI - control, two-sided;
-    - mei_greater_fraction: fraction of units with MEI > control;
-    - ratio_of_means: mean MEI / mean control (not for z-scores, whose zero is arbitrary);
-    - welch_mei_greater_p05, welch_control_greater_p05: units with Welch p < 0.05 each way (n = units tested).
+    - mei_vs_control_wilcoxon: Wilcoxon signed rank of MEI - control, two-sided; effect: rank_biserial;
+    - mei_greater_fraction: units with MEI > control, and their fraction;
+    - mean_difference: mean of MEI - control; statistic and p of a t test over clusters;
+    - ratio_of_means: mean MEI / mean control (not for z-scores, whose zero is arbitrary), tested against 1;
+    - mei_mean, control_mean;
+    - welch_mei_greater_p05, welch_control_greater_p05: units with Welch p < 0.05 each way, and their fraction.
+
+    Intervals are of 95 %, by the hierarchical bootstrap over animals > units > trials: the outermost level of which
+    there are two or more is resampled (animals, otherwise units), and carries the levels below. Wilcoxon's test and the
+    shuffles, within each loop, take cells as independent.
 
     Args:
-        summary: table of `pool_confusions`.
-        response: the kind of response it was pooled from, raw | normalized | zscore.
+        summaries: loop -> table of `pool_confusions`.
+        response: the kind of response they were pooled from, raw | normalized | zscore.
+        seed: of shuffles and resamples.
+        animals: loop -> animal; None if all are of one.
         pair: model_type of the MEIs and of the controls.
 
     Returns:
-        test, statistic, p_value, n. p_value is NaN where a row is a description and no test; statistic and
-        p_value are NaN where there are fewer than 2 units (1 for the Welch counts).
+        test, statistic, p_value, effect, estimate (of the effect), low, high, n (units), n_animals. NaN where a row is
+        a description and no test, where an effect has no interval, and where there are fewer than 2 units (1 for the
+        Welch counts); a loop with a single complete unit takes no part in the tests of the matrices.
+
+    Raises:
+        InputError: an unknown response.
     """
     known = f"response '{response}' is unknown; allowed: {', '.join(RESPONSES)}"
     report_problems("tests of a loop", [] if response in RESPONSES else [known])
-    rows = _matrix_tests(summary, pair[0], seed, n_permutations)
-    rows += _diagonal_tests(diagonal_entries(summary, pair), response)
-    return pd.DataFrame(rows, columns=["test", "statistic", "p_value", "n"])
+    animals = animals or dict.fromkeys(summaries, "")
+    matrices = {loop: _complete_matrix(summary, pair[0]) for loop, summary in summaries.items()}
+    matrices = {loop: matrix for loop, matrix in matrices.items() if len(matrix) >= 2}
+    entries = pd.concat(
+        [
+            diagonal_entries(summary, pair).assign(loop=loop, animal=animals[loop])
+            for loop, summary in summaries.items()
+        ],
+        ignore_index=True,
+    )
+    rows = _matrix_tests(matrices, animals, seed, n_permutations, n_resamples)
+    rows += _diagonal_tests(entries[entries["diff_resp"].notna()], response, seed, n_resamples)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def complete_units(matrix: np.ndarray) -> np.ndarray:
-    """Which units of a square matrix to keep so that no entry is NaN: (unit,) bool.
-
-    The unit with the most missing entries in its row and column goes first (ties: the first of them), so that
-    one silent cell costs one unit and not the whole matrix.
-    """
-    missing = np.isnan(matrix)
-    keep = np.ones(len(matrix), dtype=bool)
-    while missing[np.ix_(keep, keep)].any():
-        count = missing[:, keep].sum(1) + missing[keep].sum(0)
-        keep[np.argmax(np.where(keep, count, -1))] = False
-    return keep
+def _complete_matrix(summary: pd.DataFrame, model_type: str) -> xr.DataArray | tuple[()]:
+    if not (summary["model_type"] == model_type).any():
+        return ()
+    matrix = confusion_matrix(summary, model_type)
+    keep = complete_units(matrix.to_numpy())
+    return matrix[keep, keep]
 
 
 def _matrix_tests(
-    summary: pd.DataFrame, model_type: str, seed: int | np.random.Generator, n_permutations: int
+    matrices: dict[str, xr.DataArray], animals: dict[str, str], seed: int, n_permutations: int, n_resamples: int
 ) -> list[tuple]:
-    shown = (summary["model_type"] == model_type).any()
-    matrix = confusion_matrix(summary, model_type).to_numpy() if shown else np.empty((0, 0))
-    keep = complete_units(matrix)
-    matrix = matrix[np.ix_(keep, keep)]
-    n = len(matrix)
-    trace, p, dominance, hits = np.nan, np.nan, np.nan, np.nan
-    if n >= 2:
-        trace, p = row_permutation_test(matrix, n_permutations, seed)
-        diagonal = np.eye(n, dtype=bool)
-        dominance = matrix[diagonal].mean() - matrix[~diagonal].mean()
-        # Each column is one cell; a tie with another image is no preference.
-        hits = (matrix.diagonal() > np.where(diagonal, -np.inf, matrix).max(0)).mean()
+    found, dominance, own_best = DiagonalTest(np.nan, np.nan, np.nan, np.nan), NO_INTERVAL, NO_INTERVAL
+    n, n_animals = sum(map(len, matrices.values())), len({animals[loop] for loop in matrices})
+    if matrices:
+        arrays = [matrix.to_numpy() for matrix in matrices.values()]
+        found = diagonal_test(arrays, n_permutations, seed)
+        own = np.concatenate([array.diagonal() for array in arrays])
+        best_other = np.concatenate([_others(array).max(0) for array in arrays])
+        other = np.concatenate([_others(array).mean(0) for array in arrays])
+        animal = np.repeat([animals[loop] for loop in matrices], [len(array) for array in arrays])
+        clusters = _clusters(animal, np.concatenate([matrix["matched_unit_id"] for matrix in matrices.values()]))
+        dominance = ClusterBootstrap(clusters, n_resamples, seed).mean(own - other)
+        own_best = fraction_interval(own > best_other, clusters)  # a tie with another image is no preference
     return [
-        ("diagonal_permutation", trace, p, n),
-        ("diagonal_dominance", dominance, np.nan, n),
-        ("diagonal_argmax_fraction", hits, np.nan, n),
+        ("diagonal_permutation", found.trace, found.trace_p, "dominance", *dominance[:3], n, n_animals),
+        ("own_best_permutation", found.n_best, found.n_best_p, "own_best_fraction", *own_best[:3], n, n_animals),
     ]
 
 
-def _diagonal_tests(entries: pd.DataFrame, response: str) -> list[tuple]:
-    both = entries[entries["diff_resp"].notna()]
-    n, fraction, statistic, p = compare_pairs(both["mei_resp"], both["control_resp"])
-    ratio = np.nan
-    if n >= 2 and both["control_resp"].mean() > 0:
-        ratio = both["mei_resp"].mean() / both["control_resp"].mean()
+def _diagonal_tests(entries: pd.DataFrame, response: str, seed: int, n_resamples: int) -> list[tuple]:
+    n, n_animals = len(entries), entries["animal"].nunique()
+    mei, control = entries["mei_resp"].to_numpy(), entries["control_resp"].to_numpy()
+    difference = mei - control
+    clusters = _clusters(entries["animal"].to_numpy(), entries["unit_id"].to_numpy())
+    counts = (n, n_animals)
+    greater, over, of_mei, of_control, ratio = [NO_INTERVAL] * 5
+    n_greater, effect = np.nan, np.nan
+    _, _, rank_sum, p = compare_pairs(mei, control)
+    if n >= 2:
+        effect, n_greater = rank_biserial(difference), int((difference > 0).sum())
+        greater = fraction_interval(difference > 0, clusters)
+        bootstrap = ClusterBootstrap(clusters, n_resamples, seed)
+        over, of_mei, of_control = (bootstrap.mean(values) for values in (difference, mei, control))
+        ratio = bootstrap.ratio(mei, control)
     rows = [
-        ("mei_vs_control_wilcoxon", statistic, p, n),
-        ("mei_greater_fraction", fraction, np.nan, n),
+        ("mei_vs_control_wilcoxon", rank_sum, p, "rank_biserial", effect, np.nan, np.nan, *counts),
+        ("mei_greater_fraction", n_greater, np.nan, "fraction", *greater[:3], *counts),
+        ("mean_difference", np.nan, over.p_value, "mean_difference", *over[:3], *counts),
     ]
     if response != "zscore":
-        rows.append(("ratio_of_means", ratio, np.nan, n))
-    tested = both[both["p_value"].notna()]
-    significant = tested[tested["p_value"] < 0.05]
+        rows.append(("ratio_of_means", np.nan, ratio.p_value, "ratio", *ratio[:3], *counts))
+    rows.append(("mei_mean", np.nan, np.nan, "mean", *of_mei[:3], *counts))
+    rows.append(("control_mean", np.nan, np.nan, "mean", *of_control[:3], *counts))
+    tested = entries[entries["p_value"].notna()]
+    significant = tested[tested["p_value"] < P_LIMIT]
+    counts = (len(tested), tested["animal"].nunique())
     for name, sign in [("welch_mei_greater_p05", 1), ("welch_control_greater_p05", -1)]:
         count = float((sign * significant["diff_resp"] > 0).sum()) if len(tested) else np.nan
-        rows.append((name, count, np.nan, len(tested)))
+        fraction = count / len(tested) if len(tested) else np.nan
+        rows.append((name, count, np.nan, "fraction", fraction, np.nan, np.nan, *counts))
     return rows
+
+
+def _others(matrix: np.ndarray) -> np.ndarray:
+    """(image, cell) without the diagonal: the responses of each cell to the other cells' images, one row fewer."""
+    n = len(matrix)
+    return matrix.T[~np.eye(n, dtype=bool)].reshape(n, n - 1).T
+
+
+def _clusters(animals: np.ndarray, unit_ids: np.ndarray) -> np.ndarray:
+    """What is resampled: animals; or, if all are of one, units, of which several loops may have the same."""
+    return animals if len(np.unique(animals)) > 1 else unit_ids

@@ -58,7 +58,7 @@ def test_a_small_config_has_the_published_defaults():
     assert (network.hidden_channels, network.input_kern, network.hidden_kern) == (32, 15, 7)
     assert (network.layers, network.skip, network.scale_n) == (3, 3, 5)
     assert (network.gauss_sigma, network.gauss_bias, network.gamma_features) == (0.5, 0, 1)
-    assert config.loops["loop1"].targets == {"day3": "mei_vs_rf"}
+    assert config.loops["loop1"].targets == {"day3": ("mei_vs_rf",)}
     assert config.datasets == {"mouse1": ("day1",)}
 
 
@@ -275,6 +275,9 @@ def test_both_the_cnn_and_the_linear_model_are_needed():
     assert [network.model_type for network in config.networks.values()] == ["cnn", "linear"]
 
 
+LOOP = SCANS["loops"]["loop1"]
+
+
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
@@ -310,6 +313,22 @@ def test_both_the_cnn_and_the_linear_model_are_needed():
         ({"natural": {"kinds": ["tight", "tight"]}}, "natural.kinds: a kind is there twice"),
         ({"natural": {"images": ""}}, "natural.images: is empty; it is scan or a folder"),
         ({"loops": {"l": {"dataset": "mouse1", "source": "day1"}}}, "loops.l.targets: is missing"),
+        (
+            {"loops": {"l": {**LOOP, "targets": {"day3": ["mei_vs_rf"] * 2}}}},
+            "targets.day3: a stimulus set is there twice",
+        ),
+        ({"loops": {"l": {**LOOP, "oracle": ["day4"]}}}, "loops.l.oracle: scan 'day4' is not in scans"),
+        ({"loops": {"l": {**LOOP, "oracle": ["day3"]}}}, "scan 'day3' is a later scan twice"),
+        ({"loops": {"l": {**LOOP, "targets": {"day1": "mei_vs_rf"}}}}, "'day1' is the source and a later scan as well"),
+        ({"matching": {"one_to_one": True}}, "matching.one_to_one: needs a finite matching.max_distance_um"),
+        (
+            {"matching": {"method": "structure", "one_to_one": True, "max_distance_um": 9}},
+            "matching.one_to_one: is for the method proximity only",
+        ),
+        (
+            {"matching": {"method": "structure", "min_posterior": 0.5}},
+            "there is no posterior with the method structure",
+        ),
         ({"loops": {"l/1": SCANS["loops"]["loop1"]}}, "name 'l/1': only letters, digits, '-' and '_' are allowed"),
         ({"scans": {**SCANS["scans"], "mäus": "raw"}}, "name 'mäus': only letters, digits"),
         ({"scans": {**SCANS["scans"], "a.b": "raw"}}, "name 'a.b': only letters, digits"),

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import difflib
 import itertools
+import math
 import re
 import typing
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from neurostatic.config.networks import CNN_CORES, CORES, PUBLISHED_CORES, Network, named_networks
-from neurostatic.config.sections import REPLACED_WHOLE, Config, Loop, Meis, Preprocessing
+from neurostatic.config.sections import REPLACED_WHOLE, STIMULUS_SETS, Config, Loop, Matching, Meis, Preprocessing
 from neurostatic.config.states import BEHAVIOR, EYE, parse_state
 from neurostatic.store import InputError, report_problems
 
@@ -169,6 +170,7 @@ def _contradictions(built: dict) -> list[str]:
             problems.append(f"name {name!r}: only letters, digits, '-' and '_' are allowed (it becomes a file name)")
     named = [(f"datasets.{name}", members) for name, members in datasets.items()]
     named += [(f"loops.{name}.targets", loop.targets) for name, loop in loops.items()]
+    named += [(f"loops.{name}.oracle", loop.oracle) for name, loop in loops.items()]
     for where, names in named:
         problems += [f"{where}: scan '{s}' is not in scans" for s in names if isinstance(s, str) and s not in scans]
     for name, loop in loops.items():
@@ -178,6 +180,7 @@ def _contradictions(built: dict) -> list[str]:
             problems.append(f"loops.{name}.source: '{loop.source}' is not a scan of data set '{loop.dataset}'")
     problems += _unknown_states(built["meis"]) if built["meis"] else []
     problems += _unfit_sets(built, loops)
+    problems += _unfit_filters(built["matching"]) if built["matching"] else []
     seeds = built["training"].seeds if built["training"] else ()
     problems += [f"training.seeds: {seed} is there twice" for seed in dict.fromkeys(seeds) if seeds.count(seed) > 1]
     return problems + _unfit_networks(list(built["networks"].values()), built["preprocessing"])
@@ -186,15 +189,21 @@ def _contradictions(built: dict) -> list[str]:
 def _unfit_sets(built: dict, loops: dict[str, Loop]) -> list[str]:
     """Stimulus sets that are shown but not made, or whose parts are not made."""
     problems, stimuli, natural = [], built["stimuli"], built["natural"]
-    targets = [scan for loop in loops.values() for scan in loop.targets]
-    problems += [f"loops: scan '{s}' is a target twice" for s in dict.fromkeys(targets) if targets.count(s) > 1]
+    later = [scan for loop in loops.values() for scan in (*loop.targets, *loop.oracle)]
+    problems += [f"loops: scan '{s}' is a later scan twice" for s in dict.fromkeys(later) if later.count(s) > 1]
+    for name, loop in loops.items():
+        twice = [scan for scan, kinds in loop.targets.items() if len(set(kinds)) < len(kinds)]
+        problems += [f"loops.{name}.targets.{scan}: a stimulus set is there twice" for scan in twice]
+        if loop.source in (*loop.targets, *loop.oracle):
+            problems.append(f"loops.{name}: '{loop.source}' is the source and a later scan as well")
     if stimuli:
         made, shifts = stimuli.sets, stimuli.shifts_px
         for name, loop in loops.items():
             problems += [
                 f"loops.{name}.targets.{scan}: {kind} is not among stimuli.sets ({', '.join(made)})"
-                for scan, kind in loop.targets.items()
-                if kind not in made
+                for scan, kinds in loop.targets.items()
+                for kind in kinds
+                if kind in STIMULUS_SETS and kind not in made
             ]
         if stimuli.target not in made:
             problems.append(f"stimuli.target: {stimuli.target} is not among stimuli.sets ({', '.join(made)})")
@@ -206,6 +215,18 @@ def _unfit_sets(built: dict, loops: dict[str, Loop]) -> list[str]:
         problems.append("natural.kinds: a kind is there twice")
     if natural and stimuli and "mei_vs_natural" in stimuli.sets and "tight" not in natural.kinds:
         problems.append("natural.kinds: the stimulus set mei_vs_natural needs tight; or leave it out of stimuli.sets")
+    return problems
+
+
+def _unfit_filters(matching: Matching) -> list[str]:
+    problems = []
+    if matching.one_to_one and not math.isfinite(matching.max_distance_um):
+        problems.append("matching.one_to_one: needs a finite matching.max_distance_um, beyond which a cell is lost")
+    if matching.method == "structure":
+        if matching.one_to_one:
+            problems.append("matching.one_to_one: is for the method proximity only")
+        if matching.min_posterior > 0:
+            problems.append("matching.min_posterior: there is no posterior with the method structure")
     return problems
 
 

@@ -196,9 +196,14 @@ class Stimuli:
 
 @dataclasses.dataclass(frozen=True)
 class Matching:
-    """ProximityCellMatch; the published matching has no limit."""
+    """ProximityCellMatch and BestProximityCellMatch, or StructureCellMatch; the published matching has no filter."""
 
+    method: str = key("proximity", choices=("proximity", "structure"))
+    one_to_one: bool = key(False)
     max_distance_um: float = key(float("inf"), low=0.0)
+    min_vote_fraction: float = key(0.0, low=0.0, high=1.0)
+    min_posterior: float = key(0.0, low=0.0, high=1.0)
+    seed: int = key(0, low=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,15 +212,27 @@ class Statistics:
 
     seed: int = key(0, low=0)
     n_permutations: int = key(10_000, low=100)
+    n_resamples: int = key(2_000, low=100)
 
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
-    """One closed loop: the scan the MEIs were made from, and the later scans with the stimulus set shown in each."""
+    """One closed loop (a loop_group): the scan the MEIs were made from, and the later scans.
+
+    Attributes:
+        targets: scan -> the stimulus sets that were shown in it.
+        oracle: scans that showed natural images again, by which the matches are checked.
+    """
 
     dataset: str
     source: str
-    targets: dict[str, str] = key(choices=tuple(STIMULUS_SETS))  # noqa: RUF009
+    targets: dict[str, tuple[str, ...]] = key(choices=tuple(STIMULUS_SETS))  # noqa: RUF009
+    oracle: tuple[str, ...] = key((), empty=True)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Stimulus sets that were shown, each once."""
+        return tuple(dict.fromkeys(kind for kinds in self.targets.values() for kind in kinds))
 
 
 @dataclasses.dataclass(frozen=True)

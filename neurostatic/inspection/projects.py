@@ -29,7 +29,11 @@ SECTIONS = {  # below the line of each section; the comment of that line is the 
     "datasets": f"  {EXAMPLE}: [{EXAMPLE}]\n",
     "loops": f"""\
   # once the stimuli have been shown:
-  # loop1: {{dataset: {EXAMPLE}, source: {EXAMPLE}, targets: {{{EXAMPLE}-day3: mei_vs_rf}}}}
+  # loop1:
+  #   dataset: {EXAMPLE}
+  #   source: {EXAMPLE}
+  #   targets: {{{EXAMPLE}-day3: mei_vs_rf, {EXAMPLE}-day4: [mei_vs_gabor, mei_vs_natural]}}
+  #   oracle: [{EXAMPLE}-day5]
 """,
 }
 README = """\

@@ -10,19 +10,17 @@ from neurostatic.simulation.blemishes import COARSE_FIELD, COARSE_Z_UM, Experime
 from neurostatic.simulation.cortex import AREA_NAMES, DEPTHS_UM, EXTENT_UM, LM_START, MONITOR_GAMMA, V1_END
 from neurostatic.simulation.recording import FIELD_PX
 
-ANIMAL_ID = 1
-
 
 def write_export(experiment: Experiment, folder: Path) -> None:
     """Write the raw scan export of an experiment into a folder (design contract, traces form)."""
     folder.mkdir(parents=True, exist_ok=True)
     session = experiment.session
     info = {
-        "animal_id": ANIMAL_ID,
+        "animal_id": session.animal_id,
         "session": session.day,
         "scan_idx": session.scan_idx,
         "stim_type": session.stim_type,
-        "loop_group": 1,
+        "loop_group": session.animal_id,
         "day": session.day,
         "mei_source": session.mei_source,
         "timestamp": f"2026-01-{session.day:02d}T10:30:00",

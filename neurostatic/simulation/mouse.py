@@ -21,8 +21,11 @@ N_SCALING_IMAGES = 500
 STIM_TYPES = {"gabor": "gabor", "masked_imagenet": "natural"}  # image class -> what a scan that shows it is called
 
 
-def natural_session(config: Simulation) -> Session:
-    """Day 1: natural images, most of them shown once, some repeated for the oracle."""
+def natural_session(config: Simulation, day: int = 1, only_repeated: bool = False) -> Session:
+    """A day of natural images, most of them shown once, some repeated for the oracle; or of these alone.
+
+    The images are the same on every day.
+    """
     if config.n_repeated > config.n_images:
         raise InputError(
             f"simulation.n_repeated: {config.n_repeated} is more than simulation.n_images, {config.n_images}"
@@ -30,9 +33,11 @@ def natural_session(config: Simulation) -> Session:
     rng = np.random.default_rng([config.seed, 0])
     images_px = crop_photos(load_photos(config.photos), config.n_images, SHOWN_HEIGHT_PX, SHOWN_WIDTH_PX, rng)
     table = pd.DataFrame({"image_class": "photo", "image_id": np.arange(config.n_images)})
-    repeated = np.repeat(np.arange(config.n_repeated), config.repeats)
-    shown = np.concatenate([repeated, np.arange(config.n_repeated, config.n_images)])
-    return Session(1, 1, "imagenet", 1, images_px, table, shown)
+    shown = np.repeat(np.arange(config.n_repeated), config.repeats)
+    if only_repeated:
+        return Session(day, 1, "imagenet", 0, images_px[: config.n_repeated], table[: config.n_repeated], shown)
+    shown = np.concatenate([shown, np.arange(config.n_repeated, config.n_images)])
+    return Session(day, 1, "imagenet", 1, images_px, table, shown)
 
 
 def closed_loop_session(config: Simulation, day: int, manifest: pd.DataFrame, images_px: np.ndarray) -> Session:

@@ -29,6 +29,7 @@ class Session:
         day: from 1; session, scan_idx, stim_type, mei_source: as in scan.yaml.
         images_px: (image, y, x) uint8; image_table: image_class, image_id of each.
         shown: index of the image of each trial; the order is drawn when it is recorded.
+        animal_id: as in scan.yaml, and its loop_group.
     """
 
     day: int
@@ -38,6 +39,7 @@ class Session:
     images_px: np.ndarray
     image_table: pd.DataFrame
     shown: np.ndarray
+    animal_id: int = 1
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,27 @@ def read_set(folder: str | Path) -> tuple[pd.DataFrame, np.ndarray]:
     return manifest, np.stack(images)
 
 
+def read_sets(folders: list[str | Path]) -> tuple[pd.DataFrame, np.ndarray]:
+    """Read stimulus sets that are shown in one scan: as `read_set`, an image that several of them hold only once.
+
+    Raises:
+        InputError: as `read_set`; images that have one class and id but not one content or size.
+    """
+    manifests, images = zip(*map(read_set, folders), strict=True)
+    manifest = pd.concat(manifests, ignore_index=True)
+    name = ["image_class", "image_id"]
+    problems = [
+        f"{image_class}/{image_id}: is not the same image in all of them"
+        for (image_class, image_id), same in manifest.groupby(name)
+        if same["sha256"].nunique() > 1
+    ]
+    if len({of_set.shape[1:] for of_set in images}) > 1:
+        problems.append("their images differ in size")
+    report_problems(f"stimulus sets shown in one scan ({', '.join(map(str, folders))})", problems)
+    first = ~manifest.duplicated(name)
+    return manifest[first].reset_index(drop=True), np.concatenate(images)[first]
+
+
 def check_shown(folder: str | Path, image_table: pd.DataFrame, images: np.ndarray, scan: str) -> int:
     """Check that a scan was shown the images of a stimulus set, by their pixels.
 

@@ -17,7 +17,9 @@ rule simulate_scan:
         mem_mb=3000,
     params:
         simulation=asdict(CONFIG.simulation),
-        day=lambda wildcards: 1 + SIMULATED.index(wildcards.scan),
+        mouse=lambda wildcards: mouse_and_day(wildcards.scan)[0],
+        day=lambda wildcards: mouse_and_day(wildcards.scan)[1],
+        oracle=lambda wildcards: wildcards.scan in ORACLE_SCANS,
         code=code("simulate_scan"),
     message:
         "virtual mouse: recording {wildcards.scan}"

@@ -1,12 +1,17 @@
 """What the rules read, worked out from the config: named lists, and functions of the wildcards."""
 
 LOOP_OF_TARGET = {target: loop for loop in CONFIG.loops.values() for target in loop.targets}
+ORACLE_SCANS = [scan for loop in CONFIG.loops.values() for scan in loop.oracle]
 EXPORTED_FILES = [*TRACES_FORM, *OPTIONAL_FILES]
 SIMULATED = [scan for scan, source in CONFIG.scans.items() if source == SIMULATE]
 NETWORKS = {name: network.settings() for name, network in CONFIG.networks.items()}
 MODEL_TYPES = {name: network.model_type for name, network in CONFIG.networks.items()}
-TRUE_LOOPS = {name: loop for name, loop in CONFIG.loops.items() if {loop.source, *loop.targets} <= set(SIMULATED)}
-LOOP_FILES = ["matches.csv", "confusion.zarr.zip", "diagonal.csv", "tests.csv"]
+TRUE_LOOPS = {
+    name: loop
+    for name, loop in CONFIG.loops.items()
+    if {loop.source, *loop.targets, *loop.oracle} <= set(SIMULATED)
+}
+LOOP_FILES = ["matches.csv", "unmatched.csv", "left_out.csv", "confusion.zarr.zip", "diagonal.csv", "tests.csv"]
 # Stimuli are made where the monitor that would show them is known.
 STIMULATED = [
     dataset
@@ -31,21 +36,40 @@ def code(rule_name):
     return code_of(HERE / "workflow" / "scripts" / f"{rule_name}.py")
 
 
+def virtual_mice():
+    """The simulated scans of each virtual mouse, in order: those of one data set or of one loop are of one mouse."""
+    of_one = [set(scans) for scans in CONFIG.datasets.values()]
+    of_one += [{loop.source, *loop.targets, *loop.oracle} for loop in CONFIG.loops.values()]
+    mice = []
+    for scans in [*of_one, *({scan} for scan in SIMULATED)]:
+        same = [mouse for mouse in mice if mouse & scans]
+        mice = [mouse for mouse in mice if mouse not in same] + [scans.union(*same)]
+    mice = [[scan for scan in SIMULATED if scan in mouse] for mouse in mice]
+    return sorted((mouse for mouse in mice if mouse), key=lambda mouse: SIMULATED.index(mouse[0]))
+
+
+def mouse_and_day(scan):
+    """Number of the virtual mouse that a simulated scan is of, from 0, and the day of the scan, from 1."""
+    mice = virtual_mice()
+    mouse = next(i for i, scans in enumerate(mice) if scan in scans)
+    return mouse, 1 + mice[mouse].index(scan)
+
+
 def shown_stimuli(wildcards):
-    """What the virtual mouse is shown: natural images, or the stimulus set of the loop whose target the scan is."""
+    """What the virtual mouse is shown: natural images, or the stimulus sets of the loop whose target the scan is."""
     loop = LOOP_OF_TARGET.get(wildcards.scan)
-    return [shown_manifest(loop, wildcards.scan)] if loop else []
+    return shown_manifests(loop, wildcards.scan) if loop else []
 
 
-def shown_manifest(loop, scan):
-    """Manifest of the stimulus set that a scan of a loop was shown."""
-    return f"results/stimuli/{loop.dataset}/{loop.targets[scan]}/manifest.csv"
+def shown_manifests(loop, scan):
+    """Manifests of the stimulus sets that a target of a loop was shown."""
+    return [f"results/stimuli/{loop.dataset}/{kind}/manifest.csv" for kind in loop.targets[scan]]
 
 
-def shown_manifests(wildcards):
-    """Manifest for each target of a loop."""
+def later_scans(wildcards):
+    """Scans in which the cells of a loop are looked for."""
     loop = CONFIG.loops[wildcards.loop]
-    return [shown_manifest(loop, scan) for scan in loop.targets]
+    return [*loop.targets, *loop.oracle]
 
 
 def scan_source(wildcards):

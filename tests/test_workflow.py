@@ -35,8 +35,8 @@ pytestmark = pytest.mark.loop
 
 
 SHOWN_AGAIN = {  # rules that rest on what the mouse is shown on later days
-    "simulate_scan", "import_scan", "build_dataset", "match_cells", "compute_confusion", "summarize_confusion",
-    "compare_truth", "write_report",
+    "simulate_scan", "import_scan", "build_dataset", "match_cells", "check_matches", "compute_confusion",
+    "summarize_confusion", "summarize_population", "compare_truth", "write_report",
 }  # fmt: skip
 
 
@@ -98,7 +98,13 @@ def test_every_result_of_the_contract_is_there(project):
     assert confusion.mu.dims == ("kind", "response", "model_type", "image_unit_id", "matched_unit_id")
     assert confusion.kind.values.tolist() == list(STIMULUS_SETS)
     tests = read_table(results / "closed_loop/loop1/tests.csv")
-    assert list(tests.columns) == ["loop", "kind", "response", "test", "statistic", "p_value", "n"]
+    columns = ["test", "statistic", "p_value", "effect", "estimate", "low", "high", "n"]
+    assert list(tests.columns) == ["loop", "kind", "response", *columns]
+    population = read_table(results / "closed_loop/population.csv")
+    assert list(population.columns) == ["kind", "response", *columns, "n_animals"]
+    assert (population.n_animals == 1).all() and population.n.max() > tests.n.max()
+    diagonal = read_table(results / "closed_loop/loop1/scans/mouse1-day2-mei_diagonal.csv")
+    assert set(diagonal.response) == {"raw", "normalized", "zscore"} and diagonal.target_unit_id.notna().all()
     for _, of_kind in tests.groupby("kind"):
         assert {"diagonal_permutation", "mei_vs_control_wilcoxon"} <= set(of_kind.test)
     shown = read_table(results / "truth/stimuli.csv")
@@ -145,7 +151,7 @@ def test_the_loop_finds_what_is_there_and_nothing_in_shuffled_responses(project)
             unit_map,
             "normalized",
         )
-        tests = loop_tests(pool_confusions([table]), "normalized", 0, 2000).set_index("test")
+        tests = loop_tests({"loop1": pool_confusions([table])}, "normalized", 0).set_index("test")
         return tests.p_value["diagonal_permutation"]
 
     unit_map = matches[["src_unit_id", "unit_id"]]
@@ -155,6 +161,79 @@ def test_the_loop_finds_what_is_there_and_nothing_in_shuffled_responses(project)
     assert np.median(shuffled) > 0.05
     off_by_one = unit_map.assign(unit_id=np.roll(unit_map.unit_id, 1))
     assert p_value(data.responses.values, off_by_one) > 0.001
+
+
+def test_every_cell_is_found_or_the_reason_is_told(project):
+    loop = project / "results/closed_loop/loop1"
+    matches, unmatched = read_table(loop / "matches.csv"), read_table(loop / "unmatched.csv")
+    owners = read_table(project / "results/stimuli/mouse1/mei_vs_rf/manifest.csv").owner_unit_id.nunique()
+    for scan in ("mouse1-day2-mei", "mouse1-day5-oracle"):
+        assert (matches.scan == scan).sum() + (unmatched.scan == scan).sum() == owners
+    assert unmatched.reason.notna().all() and matches.posterior.between(0, 1).all()
+    left_out = read_table(loop / "left_out.csv")
+    assert list(left_out.columns) == ["scan", "unit_id", "target_unit_id", "reason"]
+    assert len(left_out) == (unmatched.scan != "mouse1-day5-oracle").sum()
+
+
+def test_matched_cells_respond_alike_to_natural_images(project):
+    agreement = read_table(project / "results/closed_loop/loop1/oracle.csv")
+    assert agreement.scan.tolist() == ["mouse1-day5-oracle"] and (agreement.n_images == 25).all()
+    assert agreement.own[0] > agreement.other[0] + 0.1 and agreement.p_value[0] < 0.01
+    matrix = read_arrays(project / "results/closed_loop/loop1/oracle.zarr.zip").correlation
+    assert matrix.dims == ("target", "source_unit_id", "matched_unit_id") and matrix.shape[1] == agreement.n_units[0]
+
+
+def test_a_scan_can_show_two_stimulus_sets(project):
+    both = read_table(project / "results/closed_loop/loop2/scans/mouse1-day6-both.csv")
+    assert set(both.kind) == {"mei_vs_rf", "mei_vs_natural"}
+    assert set(both[both.kind == "mei_vs_natural"].model_type) == {"masked_mei", "masked_natural"}
+    assert (both.n_repeats.groupby(both.kind).median() >= 10).all()
+    tests = read_table(project / "results/closed_loop/loop2/tests.csv").set_index(["kind", "response", "test"])
+    for kind in ("mei_vs_rf", "mei_vs_natural"):
+        assert tests.p_value[kind, "normalized", "diagonal_permutation"] < 0.01
+
+
+def test_scans_without_matches_are_skipped_with_a_reason(project, tmp_path):
+    """No cell moves by so little: nothing is left to compare, and the report says why."""
+    copy_of_the_project(tmp_path)
+    shutil.copytree(project / "results", tmp_path / "results", copy_function=os.link)
+    small = yaml.safe_load((tmp_path / "small.yaml").read_text())
+    (tmp_path / "strict.yaml").write_text(yaml.safe_dump({**small, "matching": {"max_distance_um": 0.001}}))
+    run = snakemake(tmp_path, "--configfile", "strict.yaml")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "mouse1-day2-mei, mei_vs_rf: left out" in run.stdout + run.stderr
+    left_out = read_table(tmp_path / "results/closed_loop/loop1/left_out.csv")
+    whole = left_out[left_out.unit_id.isna()]
+    assert set(whole.scan) == {"mouse1-day2-mei", "mouse1-day3-gabor", "mouse1-day4-natural"}
+    assert whole.reason.str.contains("no cell that owns an image was found again").all()
+    assert left_out.reason.str.contains("no cell within 0.001 um: the nearest is").any()
+    tests = read_table(tmp_path / "results/closed_loop/loop1/tests.csv")
+    assert tests[["statistic", "p_value", "estimate"]].isna().all(axis=None) and (tests.n == 0).all()
+    assert read_table(tmp_path / "results/closed_loop/population.csv").n.eq(0).all()
+    assert "no cell that owns an image was found again" in (tmp_path / "results/report.html").read_text()
+
+
+def test_data_sets_of_their_own_are_of_mice_of_their_own(tmp_path):
+    copy_of_the_project(tmp_path)
+    overlay = {
+        "simulation": {"n_cells": 20, "n_images": 20, "n_repeated": 2, "repeats": 2},
+        "scans": dict.fromkeys(["a1", "b1", "a2"], "simulate"),
+        "datasets": {"a": ["a1", "a2"], "b": ["b1"]},
+        "loops": {},
+    }
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(overlay))
+    truths = [f"results/simulation/{scan}.truth.zarr.zip" for scan in overlay["scans"]]
+    run = snakemake(tmp_path, "--configfile", "two.yaml", "--", *truths)
+    assert run.returncode == 0, run.stdout + run.stderr
+    folder = tmp_path / "results/simulation"
+    info = {scan: yaml.safe_load((folder / scan / "scan.yaml").read_text()) for scan in overlay["scans"]}
+    assert {scan: (i["animal_id"], i["day"]) for scan, i in info.items()} == {"a1": (1, 1), "b1": (2, 1), "a2": (1, 2)}
+    truths = {scan: read_arrays(tmp_path / path) for scan, path in zip(info, truths, strict=True)}
+    cells = {scan: dict(zip(truth.cell_id.values, truth.x_um.values, strict=True)) for scan, truth in truths.items()}
+    same = set(cells["a1"]) & set(cells["a2"])
+    assert len(same) > 10 and all(cells["a1"][cell] == cells["a2"][cell] for cell in same)
+    assert not set(cells["a1"].values()) & set(cells["b1"].values())
+    assert not np.array_equal(truths["a1"].rate, truths["a2"].rate)  # another day, other trials
 
 
 def test_a_model_of_shuffled_responses_finds_no_meis(project):
@@ -204,7 +283,10 @@ def test_a_second_run_does_nothing(project):
         ({"stimuli": {"mean_cd_m2": 10.5}}, {"search_gabors", "make_stimuli", "choose_target", *SHOWN_AGAIN}),
         ({"stimuli": {"target": "mei_vs_gabor"}}, {"choose_target", "write_report"}),
         ({"probes": {"n_diverse": 4}}, {"probe_models", "write_report"}),
-        ({"statistics": {"seed": 1}}, {"summarize_confusion", "write_report"}),
+        (
+            {"statistics": {"seed": 1}},
+            {"check_matches", "summarize_confusion", "summarize_population", "write_report"},
+        ),
     ],
 )  # fmt: skip
 def test_a_changed_parameter_reruns_what_rests_on_it_and_nothing_else(project, change, rules):
@@ -220,7 +302,11 @@ def test_a_changed_parameter_reruns_what_rests_on_it_and_nothing_else(project, c
     [
         ("stimuli/envelopes.py", "\n# only a comment\n", set()),
         ("stimuli/insilico.py", "\n\nNEW_CONSTANT = 1\n", {"probe_models", "write_report"}),
-        ("closed_loop/hypotheses.py", "\n\nNEW_CONSTANT = 1\n", {"summarize_confusion", "write_report"}),
+        (
+            "closed_loop/hypotheses.py",
+            "\n\nNEW_CONSTANT = 1\n",
+            {"summarize_confusion", "summarize_population", "write_report"},
+        ),
     ],
 )
 def test_changed_code_reruns_what_rests_on_it_and_nothing_else(project, module, addition, rules):

@@ -1,17 +1,19 @@
-"""Scans in which the stimuli were shown -> the same cells -> confusion matrices and their tests."""
+"""Later scans of a loop -> the same cells -> confusion matrices and their tests, of each loop and of all together."""
 
 
 rule match_cells:
     input:
-        manifests=shown_manifests,
+        manifests=lambda wildcards: [
+            f"results/stimuli/{CONFIG.loops[wildcards.loop].dataset}/{kind}/manifest.csv"
+            for kind in CONFIG.loops[wildcards.loop].kinds
+        ],
+        source=lambda wildcards: f"results/datasets/{CONFIG.loops[wildcards.loop].source}.zarr.zip",
         source_verdict=lambda wildcards: f"results/scans/{CONFIG.loops[wildcards.loop].source}.json",
-        target_verdicts=lambda wildcards: expand("results/scans/{scan}.json", scan=CONFIG.loops[wildcards.loop].targets),
-        targets=lambda wildcards: expand(
-            "results/datasets/{scan}.zarr.zip",
-            scan=CONFIG.loops[wildcards.loop].targets,
-        ),
+        later=lambda wildcards: expand("results/datasets/{scan}.zarr.zip", scan=later_scans(wildcards)),
+        later_verdicts=lambda wildcards: expand("results/scans/{scan}.json", scan=later_scans(wildcards)),
     output:
-        "results/closed_loop/{loop}/matches.csv",
+        matches="results/closed_loop/{loop}/matches.csv",
+        unmatched="results/closed_loop/{loop}/unmatched.csv",
     log:
         "results/logs/match_cells/{loop}.log",
     benchmark:
@@ -19,8 +21,8 @@ rule match_cells:
     conda:
         "../../envs/neurostatic.yaml"
     params:
-        source=lambda wildcards: CONFIG.loops[wildcards.loop].source,
-        targets=lambda wildcards: list(CONFIG.loops[wildcards.loop].targets),
+        loop=lambda wildcards: asdict(CONFIG.loops[wildcards.loop]),
+        kinds=lambda wildcards: list(CONFIG.loops[wildcards.loop].kinds),
         matching=asdict(CONFIG.matching),
         code=code("match_cells"),
     message:
@@ -29,14 +31,40 @@ rule match_cells:
         "../scripts/match_cells.py"
 
 
+rule check_matches:
+    input:
+        source=lambda wildcards: f"results/datasets/{CONFIG.loops[wildcards.loop].source}.zarr.zip",
+        oracle=lambda wildcards: expand("results/datasets/{scan}.zarr.zip", scan=CONFIG.loops[wildcards.loop].oracle),
+        matches="results/closed_loop/{loop}/matches.csv",
+    output:
+        table="results/closed_loop/{loop}/oracle.csv",
+        correlation="results/closed_loop/{loop}/oracle.zarr.zip",
+    log:
+        "results/logs/check_matches/{loop}.log",
+    benchmark:
+        "results/benchmarks/check_matches/{loop}.tsv"
+    conda:
+        "../../envs/neurostatic.yaml"
+    params:
+        scans=lambda wildcards: list(CONFIG.loops[wildcards.loop].oracle),
+        statistics=asdict(CONFIG.statistics),
+        code=code("check_matches"),
+    message:
+        "do matched cells of {wildcards.loop} respond alike?"
+    script:
+        "../scripts/check_matches.py"
+
+
 rule compute_confusion:
     input:
         store="results/datasets/{scan}.zarr.zip",
-        manifest=lambda wildcards: shown_manifest(CONFIG.loops[wildcards.loop], wildcards.scan),
+        manifests=lambda wildcards: shown_manifests(CONFIG.loops[wildcards.loop], wildcards.scan),
         shown=shown_in,
         matches="results/closed_loop/{loop}/matches.csv",
     output:
-        "results/closed_loop/{loop}/scans/{scan}.csv",
+        confusion="results/closed_loop/{loop}/scans/{scan}.csv",
+        diagonal="results/closed_loop/{loop}/scans/{scan}_diagonal.csv",
+        left_out="results/closed_loop/{loop}/scans/{scan}_left_out.csv",
     log:
         "results/logs/compute_confusion/{loop}/{scan}.log",
     benchmark:
@@ -45,6 +73,7 @@ rule compute_confusion:
         "../../envs/neurostatic.yaml"
     params:
         source=lambda wildcards: CONFIG.loops[wildcards.loop].source,
+        kinds=lambda wildcards: list(CONFIG.loops[wildcards.loop].targets[wildcards.scan]),
         code=code("compute_confusion"),
     message:
         "confusion matrix of {wildcards.scan} ({wildcards.loop})"
@@ -54,14 +83,21 @@ rule compute_confusion:
 
 rule summarize_confusion:
     input:
-        lambda wildcards: expand(
+        scans=lambda wildcards: expand(
             "results/closed_loop/{{loop}}/scans/{scan}.csv",
             scan=CONFIG.loops[wildcards.loop].targets,
         ),
+        left_out=lambda wildcards: expand(
+            "results/closed_loop/{{loop}}/scans/{scan}_left_out.csv",
+            scan=CONFIG.loops[wildcards.loop].targets,
+        ),
+        matches="results/closed_loop/{loop}/matches.csv",
+        unmatched="results/closed_loop/{loop}/unmatched.csv",
     output:
         confusion="results/closed_loop/{loop}/confusion.zarr.zip",
         diagonal="results/closed_loop/{loop}/diagonal.csv",
         tests="results/closed_loop/{loop}/tests.csv",
+        left_out="results/closed_loop/{loop}/left_out.csv",
     log:
         "results/logs/summarize_confusion/{loop}.log",
     benchmark:
@@ -69,10 +105,32 @@ rule summarize_confusion:
     conda:
         "../../envs/neurostatic.yaml"
     params:
-        kinds=lambda wildcards: list(CONFIG.loops[wildcards.loop].targets.values()),
+        targets=lambda wildcards: CONFIG.loops[wildcards.loop].targets,
         statistics=asdict(CONFIG.statistics),
         code=code("summarize_confusion"),
     message:
         "confusion matrices and tests of {wildcards.loop}"
     script:
         "../scripts/summarize_confusion.py"
+
+
+rule summarize_population:
+    input:
+        confusions=expand("results/closed_loop/{loop}/confusion.zarr.zip", loop=CONFIG.loops),
+        verdicts=[f"results/scans/{loop.source}.json" for loop in CONFIG.loops.values()],
+    output:
+        "results/closed_loop/population.csv",
+    log:
+        "results/logs/summarize_population.log",
+    benchmark:
+        "results/benchmarks/summarize_population.tsv"
+    conda:
+        "../../envs/neurostatic.yaml"
+    params:
+        loops=list(CONFIG.loops),
+        statistics=asdict(CONFIG.statistics),
+        code=code("summarize_population"),
+    message:
+        "tests over all loops"
+    script:
+        "../scripts/summarize_population.py"

@@ -6,7 +6,7 @@ rule compare_truth:
         truths=[
             f"results/simulation/{scan}.truth.zarr.zip"
             for loop in TRUE_LOOPS.values()
-            for scan in (loop.source, *loop.targets)
+            for scan in (loop.source, *loop.targets, *loop.oracle)
         ],
         stores=[f"results/datasets/{loop.source}.zarr.zip" for loop in TRUE_LOOPS.values()],
         selection=[f"results/selection/{loop.dataset}.csv" for loop in TRUE_LOOPS.values()],
@@ -16,7 +16,9 @@ rule compare_truth:
             for model_type in ("cnn", "linear")
         ],
         matches=[f"results/closed_loop/{name}/matches.csv" for name in TRUE_LOOPS],
-        manifests=[shown_manifest(loop, scan) for loop in TRUE_LOOPS.values() for scan in loop.targets],
+        manifests=[
+            f"results/stimuli/{loop.dataset}/{kind}/manifest.csv" for loop in TRUE_LOOPS.values() for kind in loop.kinds
+        ],
     output:
         recovery="results/truth/recovery.csv",
         ceiling="results/truth/ceiling.csv",
@@ -29,7 +31,7 @@ rule compare_truth:
         "../../envs/neurostatic.yaml"
     params:
         loops=[
-            {"name": name, "source": loop.source, "dataset": loop.dataset, "kinds": sorted(set(loop.targets.values()))}
+            {"name": name, "source": loop.source, "dataset": loop.dataset, "kinds": sorted(loop.kinds)}
             for name, loop in TRUE_LOOPS.items()
         ],
         code=code("compare_truth"),
@@ -78,6 +80,8 @@ rule write_report:
             for table in ("", "_fit")
         ],
         loops=expand("results/closed_loop/{loop}/{file}", loop=CONFIG.loops, file=LOOP_FILES),
+        oracle=[f"results/closed_loop/{name}/oracle.csv" for name, loop in CONFIG.loops.items() if loop.oracle],
+        population="results/closed_loop/population.csv" if len(CONFIG.loops) > 1 else [],
         truth=expand("results/truth/{table}.csv", table=["recovery", "ceiling", "stimuli"] if TRUE_LOOPS else []),
     output:
         "results/report.html",

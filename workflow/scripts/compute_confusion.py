@@ -6,34 +6,40 @@ import numpy as np
 import pandas as pd
 from door import door, origin
 
-from neurostatic.closed_loop.confusion import scan_confusion
+from neurostatic.closed_loop.confusion import SCAN_COLUMNS, NothingToCompareError, constant_cells, set_confusion
+from neurostatic.closed_loop.diagonal import DIAGONAL_COLUMNS, scan_diagonal
 from neurostatic.stimuli.files import check_shown
 from neurostatic.store import load_arrays, open_arrays, read_table, write_table
 
 with door(snakemake):
-    data = open_arrays(snakemake.input.store)
-    manifest = read_table(snakemake.input.manifest)
-    if snakemake.input.shown:
-        images, table = np.load(snakemake.input.shown[0], mmap_mode="r"), read_table(snakemake.input.shown[1])
-        n_same = check_shown(Path(snakemake.input.manifest).parent, table, images, snakemake.wildcards.scan)
-        print(f"{n_same} of {len(manifest)} images of the stimulus set are in the scan to the pixel")
-    manifest = manifest.set_index(["image_class", "image_id"])
+    scan = snakemake.wildcards.scan
     matches = read_table(snakemake.input.matches)
-    matches = matches[matches.scan == snakemake.wildcards.scan]
+    matches = matches.loc[matches.scan == scan, ["src_unit_id", "unit_id"]]
+    data = open_arrays(snakemake.input.store)
     data = load_arrays(data.isel(unit=data.unit_id.isin(matches.unit_id.to_numpy()).values), snakemake.input.store)
-    shown = pd.MultiIndex.from_arrays([data.image_class.values.astype(object), data.image_id.values])
-    trials = manifest.reindex(shown)  # images that are not in the manifest have no owner
-    ours = trials.owner_scan == snakemake.params.source
-    tables = []
-    for response in ("raw", "normalized", "zscore"):
-        table = scan_confusion(
-            data.responses.values,
-            data.unit_id.values,
-            data.image_class.values,
-            trials.owner_unit_id.where(ours, -1).fillna(-1).astype(int).to_numpy(),
-            ((trials.x_shift == 0) & (trials.y_shift == 0)).to_numpy(),
-            matches[["src_unit_id", "unit_id"]],
-            response,
-        )
-        tables.append(table.assign(response=response))
-    write_table(pd.concat(tables), snakemake.output[0], origin(snakemake))
+    images = pd.MultiIndex.from_arrays([data.image_class.values.astype(object), data.image_id.values])
+    constant = constant_cells(data.responses.values, data.unit_id.values, matches)
+    constant = constant.set_axis(["unit_id", "target_unit_id"], axis=1)
+    left_out = [constant.assign(reason="responds alike in every trial: it cannot be normalized")]
+    tables = [pd.DataFrame(columns=["kind", "response", *SCAN_COLUMNS])]
+    diagonals = [pd.DataFrame(columns=["kind", "response", *DIAGONAL_COLUMNS])]
+    for kind, path in zip(snakemake.params.kinds, snakemake.input.manifests, strict=True):
+        manifest = read_table(path)
+        if snakemake.input.shown:
+            shown_px, shown = np.load(snakemake.input.shown[0], mmap_mode="r"), read_table(snakemake.input.shown[1])
+            n_same = check_shown(Path(path).parent, shown, shown_px, scan)
+            print(f"{n_same} of {len(manifest)} images of {kind} are in the scan to the pixel")
+        responses = data.responses.values, data.unit_id.values
+        try:
+            table = set_confusion(*responses, images, manifest, snakemake.params.source, matches)
+        except NothingToCompareError as reason:
+            print(f"{scan}, {kind}: left out, {reason}")
+            left_out.append(pd.DataFrame({"reason": [f"left out of {kind}: {reason}"]}))
+            continue
+        tables.append(table.assign(kind=kind))
+        diagonals.append(scan_diagonal(table, kind).assign(kind=kind))
+    made = origin(snakemake)
+    left_out = pd.concat(left_out).astype({"unit_id": "Int64", "target_unit_id": "Int64"}).assign(scan=scan)
+    write_table(pd.concat(tables), snakemake.output.confusion, made)
+    write_table(pd.concat(diagonals), snakemake.output.diagonal, made)
+    write_table(left_out[["scan", "unit_id", "target_unit_id", "reason"]], snakemake.output.left_out, made)

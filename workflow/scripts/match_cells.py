@@ -6,32 +6,41 @@ from pathlib import Path
 import pandas as pd
 from door import door, origin
 
-from neurostatic.closed_loop.matching import best_match, proximity_match
-from neurostatic.store import InputError, open_arrays, read_table, write_table
+from neurostatic.closed_loop.cells import match_cells
+from neurostatic.closed_loop.matching import COORDINATE_COLUMNS
+from neurostatic.data.scans.stacks import read_stack_coordinates, read_structure_matches
+from neurostatic.store import open_arrays, read_table, write_table
+
+NO_POSITIONS = pd.DataFrame(columns=COORDINATE_COLUMNS, dtype=float)
+
+
+def somata(verdict: str, store: str, read) -> pd.DataFrame:
+    """Rows of the units of the data set in a table of the export."""
+    table = read(Path(json.loads(Path(verdict).read_text())["source"]))
+    return table[table.unit_id.isin(open_arrays(store).unit_id.values)]
+
 
 with door(snakemake):
-    columns = ("stack", "unit_id", "x_um", "y_um", "z_um")
-
-    def coordinates(verdict: str) -> pd.DataFrame:
-        source = Path(json.loads(Path(verdict).read_text())["source"])
-        return read_table(source / "stack_coordinates.csv", columns)
-
-    source = coordinates(snakemake.input.source_verdict)
-    files = snakemake.input.target_verdicts, snakemake.input.targets, snakemake.input.manifests
-    matches = []
-    for scan, verdict, store, manifest in zip(snakemake.params.targets, *files, strict=True):
-        shown = read_table(manifest, ("owner_scan", "owner_unit_id"))
-        owners = shown.owner_unit_id[shown.owner_scan == snakemake.params.source].unique()
-        target = coordinates(verdict)
-        target = target[target.unit_id.isin(open_arrays(store).unit_id.values)]  # soma units of the data set
-        match = best_match(proximity_match(source[source.unit_id.isin(owners)], target))
-        match.insert(0, "scan", scan)
-        near = match.mean_distance_um <= snakemake.params.matching["max_distance_um"]
-        for lost in match[~near].itertuples():
-            print(f"{scan}: unit {lost.src_unit_id} was lost, the nearest cell is {lost.mean_distance_um:.1f} um away")
-        match = match[near]
-        if match.empty:
-            raise InputError(f"{scan}: no cell within matching.max_distance_um of a cell that owns a stimulus")
-        matches.append(match)
-        print(f"{scan}: {len(match)} cells, median distance {match.mean_distance_um.median():.1f} um")
-    write_table(pd.concat(matches), snakemake.output[0], origin(snakemake))
+    loop, options = snakemake.params.loop, snakemake.params.matching
+    shown = dict(zip(snakemake.params.kinds, map(read_table, snakemake.input.manifests), strict=True))
+    owners = {kind: set(s.owner_unit_id[s.owner_scan == loop["source"]]) for kind, s in shown.items()}
+    files = [(snakemake.input.source_verdict, snakemake.input.source)]
+    files += zip(snakemake.input.later_verdicts, snakemake.input.later, strict=True)
+    by_structure = options["method"] == "structure"
+    positions = [NO_POSITIONS if by_structure else somata(*file, read_stack_coordinates) for file in files]
+    structures = [somata(*file, read_structure_matches) if by_structure else None for file in files]
+    found, lost = [], []
+    for i, scan in enumerate([*loop["targets"], *loop["oracle"]], start=1):
+        kinds = loop["targets"].get(scan, list(owners))  # an oracle scan concerns every cell
+        wanted = sorted(set().union(*(owners[kind] for kind in kinds)))
+        structure = (structures[0], structures[i]) if by_structure else None
+        matches, unmatched = match_cells(positions[0], positions[i], wanted, structure=structure, **options)
+        found.append(matches.assign(scan=scan))
+        lost.append(unmatched.assign(scan=scan))
+        print(f"{scan}: {len(matches)} of {len(wanted)} cells, median {matches.mean_distance_um.median():.1f} um away")
+        for unit in unmatched.itertuples():
+            print(f"{scan}: unit {unit.src_unit_id}: {unit.reason}")
+    made = origin(snakemake, options["seed"])
+    for tables, path in ((found, snakemake.output.matches), (lost, snakemake.output.unmatched)):
+        table = pd.concat(tables, ignore_index=True)
+        write_table(table[["scan", *table.columns.drop("scan")]], path, made)

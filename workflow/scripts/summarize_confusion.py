@@ -3,36 +3,34 @@
 import pandas as pd
 from door import door, origin
 
-from neurostatic.closed_loop.confusion import (
-    MODEL_TYPES,
-    confusion_dataset,
-    diagonal_entries,
-    diagonal_targets,
-    pool_confusions,
-)
+from neurostatic.closed_loop.confusion import confusion_dataset, pool_confusions
+from neurostatic.closed_loop.diagonal import diagonal_entries, diagonal_targets, pair_of
 from neurostatic.closed_loop.hypotheses import loop_tests
-from neurostatic.config import STIMULUS_SETS
 from neurostatic.store import read_table, write_arrays, write_table
 
 with door(snakemake):
-    options, kinds = snakemake.params.statistics, snakemake.params.kinds
+    loop, targets, options = snakemake.wildcards.loop, snakemake.params.targets, dict(snakemake.params.statistics)
+    scans = dict(zip(targets, map(read_table, snakemake.input.scans), strict=True))
+    matches, unmatched = read_table(snakemake.input.matches), read_table(snakemake.input.unmatched)
     summaries, diagonals, tests = {}, [], []
-    for kind in dict.fromkeys(kinds):
-        pair = tuple(MODEL_TYPES[image_class] for image_class in STIMULUS_SETS[kind])
-        shown = [read_table(path) for path, its_kind in zip(snakemake.input, kinds, strict=True) if its_kind == kind]
-        targets = diagonal_targets([scan[scan.response == "raw"] for scan in shown], pair)
+    for kind in dict.fromkeys(kind for kinds in targets.values() for kind in kinds):
+        shown = [table[table.kind == kind] for scan, table in scans.items() if kind in targets[scan]]
+        of_cells = diagonal_targets([table[table.response == "raw"] for table in shown], pair_of(kind))
         for response in ("normalized", "zscore"):
-            summary = pool_confusions([scan[scan.response == response].drop(columns="response") for scan in shown])
+            summary = pool_confusions([table[table.response == response] for table in shown])
             summaries[kind, response] = summary
-            diagonal = diagonal_entries(summary, pair).merge(targets, on="unit_id", how="left")
-            test = loop_tests(summary, response, options["seed"], options["n_permutations"], pair)
-            diagonals.append(diagonal.assign(kind=kind, response=response))
-            tests.append(test.assign(kind=kind, response=response))
-    made = origin(snakemake, options["seed"])
-    loop = snakemake.wildcards.loop
-    diagonal = pd.concat(diagonals).assign(loop=loop)
-    tests = pd.concat(tests).assign(loop=loop)[["loop", "kind", "response", "test", "statistic", "p_value", "n"]]
-    write_arrays(confusion_dataset(summaries), snakemake.output.confusion, made)
-    write_table(diagonal, snakemake.output.diagonal, made)
+            diagonal = diagonal_entries(summary, pair_of(kind)).merge(of_cells, on="unit_id", how="left")
+            test = loop_tests({loop: summary}, response, pair=pair_of(kind), **options).drop(columns="n_animals")
+            diagonals.append(diagonal.assign(loop=loop, kind=kind, response=response))
+            tests.append(test.assign(loop=loop, kind=kind, response=response))
+    unmatched = unmatched[unmatched.scan.isin(targets)].rename(columns={"src_unit_id": "unit_id", "unit_id": "nearest"})
+    left_out = [unmatched[["scan", "unit_id", "reason"]], *map(read_table, snakemake.input.left_out)]
+    left_out = pd.concat(left_out).astype({"unit_id": "Int64", "target_unit_id": "Int64"})
+    made, keys = origin(snakemake, options["seed"]), ["loop", "kind", "response"]
+    diagonals, tests = (pd.concat(tables).set_index(keys).reset_index() for tables in (diagonals, tests))
+    found = {scan: matches[matches.scan == scan] for scan in targets}
+    write_arrays(confusion_dataset(summaries, found), snakemake.output.confusion, made)
+    write_table(diagonals, snakemake.output.diagonal, made)
     write_table(tests, snakemake.output.tests, made)
+    write_table(left_out[["scan", "unit_id", "target_unit_id", "reason"]], snakemake.output.left_out, made)
     print(tests.to_string(index=False))

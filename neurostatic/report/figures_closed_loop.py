@@ -1,4 +1,4 @@
-"""Figures of the closed loop: matched cells, confusion matrices, their diagonal, and the truth where it is known."""
+"""Figures of the closed loop: confusion matrices, their diagonal, and the truth where it is known."""
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,8 @@ from neurostatic.report.style import (
 )
 
 MAX_TICK_LABELS = 40
+LIGHT_POINT = "#9A9A9A"
+MANY_CELLS = 60  # from which on points are small
 RESPONSE_UNITS = {
     "normalized": "mean response (SD of the cell)",
     "zscore": "mean response (z score of the cell)",
@@ -38,27 +40,6 @@ MODEL_TITLES = {
 }
 # Group of cells -> its look
 GROUP_LOOKS = {"nonlinear": ("o", GREEN), "linear": ("^", PURPLE)}
-
-
-def match_figure(matches: pd.DataFrame) -> Figure:
-    """How far matched cells lie apart, and how many stacks agree on the match."""
-    figure, axes = panels(9.0, 3.0, n_columns=2)
-    distance = finite(matches.mean_distance_um)
-    axes[0].hist(distance, bins=np.arange(0, np.ceil(distance.max(initial=1.0)) + 1), color=LIGHT, edgecolor=GRAY)
-    title = "no match"
-    if len(distance):
-        title = f"median {np.median(distance):.1f} µm (n = {len(distance)} matches)"
-        axes[0].axvline(np.median(distance), color=CNN, linewidth=2.5)
-    name_axes(axes[0], title, "distance to the matched cell (µm)", "matches")
-    votes = matches.groupby(["total_stacks", "match_freq"]).size()
-    labels = [f"{winner} of {total}" for total, winner in votes.index]
-    bars = axes[1].bar(range(len(votes)), votes.to_numpy(), color=LIGHT, edgecolor=GRAY, width=0.5)
-    axes[1].bar_label(bars, fontsize=9)
-    axes[1].set_xticks(range(len(votes)), labels)
-    axes[1].set_xlim(-1, len(votes))
-    axes[1].margins(y=0.1)
-    name_axes(axes[1], "votes for the match", "structural stacks that agree", "matches")
-    return figure
 
 
 def confusion_figure(confusion: xr.Dataset, diagonal: pd.DataFrame, kind: str, response: str = "normalized") -> Figure:
@@ -109,52 +90,58 @@ def diagonal_figure(diagonal: pd.DataFrame, kind: str) -> Figure:
     """Response to the own MEI against the own control, mean and sem over trials; and the differences in order.
 
     Args:
-        diagonal: mei_resp, mei_sem, control_resp, control_sem, diff_resp, diff_sem, p_value, q_value of one kind of
-            stimulus set and of response.
+        diagonal: mei_resp, mei_sem, control_resp, control_sem, diff_resp, diff_low, diff_high, p_value, q_value of one
+            kind of stimulus set and of response.
         kind: of the stimulus set.
     """
     mei, control = MEI_NAMES[kind], CONTROL_NAMES[kind]
-    figure, axes = panels(9.4, 4.2, n_columns=2)
+    figure, axes = panels(9.4, 4.5, n_columns=2)
     paired = diagonal.dropna(subset=["mei_resp", "control_resp"]).sort_values("diff_resp", ascending=False)
-    colors = [_difference_color(row) for row in paired.itertuples()]
-    sems = paired[["mei_sem", "control_sem", "diff_sem"]].fillna(0.0)
-    top = (
-        finite(np.append(paired.mei_resp + sems.mei_sem, paired.control_resp + sems.control_sem)).max(initial=1.0)
-        * 1.05
-    )
-    bottom = min(
-        0.0, finite(np.append(paired.mei_resp - sems.mei_sem, paired.control_resp - sems.control_sem)).min(initial=0.0)
-    )
+    sems = paired[["mei_sem", "control_sem"]].fillna(0.0)
+    ends = finite(
+        [paired.mei_resp + sems.mei_sem, paired.control_resp + sems.control_sem,
+         paired.mei_resp - sems.mei_sem, paired.control_resp - sems.control_sem]
+    )  # fmt: skip
+    bottom, top = min(0.0, 1.05 * ends.min(initial=0.0)), 1.05 * ends.max(initial=1.0)
     axes[0].plot([bottom, top], [bottom, top], color=GRAY, linewidth=1, linestyle="--")
-    places = np.arange(len(paired))
     axes[1].axhline(0, color=GRAY, linewidth=1, linestyle="--")
+    below, above = ((paired.diff_resp - paired.diff_low).fillna(0.0), (paired.diff_high - paired.diff_resp).fillna(0.0))
     drawn = [
-        (axes[0], paired.control_resp, paired.mei_resp, sems.control_sem, sems.mei_sem),
-        (axes[1], places, paired.diff_resp, None, sems.diff_sem),
+        (axes[0], paired.control_resp.to_numpy(), paired.mei_resp.to_numpy(), sems.control_sem, sems.mei_sem),
+        (axes[1], np.arange(len(paired)), paired.diff_resp.to_numpy(), None, [below, above]),
     ]
-    for axis, x, y, x_sem, y_sem in drawn:
-        axis.errorbar(x, y, xerr=x_sem, yerr=y_sem, fmt="none", ecolor="#AAAAAA", elinewidth=1, zorder=2)
-        axis.scatter(x, y, s=30, c=colors, zorder=3, edgecolors="white", linewidths=0.5)
-        kept = (paired.q_value < 0.05).to_numpy()
-        axis.scatter(np.asarray(x)[kept], np.asarray(y)[kept], s=80, facecolors="none", edgecolors="black", zorder=3)
+    looks = _difference_looks(mei, control, paired)
+    size = 30 if len(paired) <= MANY_CELLS else 14
+    for axis, x, y, x_error, y_error in drawn:
+        axis.errorbar(x, y, xerr=x_error, yerr=y_error, fmt="none", ecolor="#B5B5B5", elinewidth=0.9, zorder=2)
+        for _, face, edge, of_look in looks:
+            axis.scatter(x[of_look], y[of_look], s=size, color=face, zorder=3, edgecolors=edge, linewidths=1.1)
     name_axes(axes[0], f"n = {len(paired)} cells", f"response to the own {control} (SD of the cell)",
               f"response to the own {mei} (SD of the cell)")  # fmt: skip
     axes[0].set(xlim=(bottom, top), ylim=(bottom, top), aspect="equal")
     name_axes(axes[1], "the same cells in order", "cell (rank)", f"{mei} - {control} (SD of the cell)")
     handles = [
-        Line2D([], [], linestyle="", marker="o", color=CNN, label=f"{mei} > {control}, p < 0.05"),
-        Line2D([], [], linestyle="", marker="o", color=LINEAR, label=f"{control} > {mei}, p < 0.05"),
-        Line2D([], [], linestyle="", marker="o", color=GRAY, label="p ≥ 0.05"),
-        Line2D([], [], linestyle="", marker="o", markersize=9, color="black", markerfacecolor="none", label="q < 0.05"),
+        Line2D([], [], linestyle="", marker="o", markerfacecolor=face, markeredgecolor=edge, label=name)
+        for name, face, edge, _ in reversed(looks)
     ]
-    axes[1].legend(handles=handles, fontsize=8.5, frameon=False, loc="upper right")
+    figure.legend(handles=handles, fontsize=8.5, frameon=False, loc="outside lower center", ncols=3)
     return figure
 
 
-def _difference_color(row) -> str:
-    if not row.p_value < 0.05:
-        return GRAY
-    return CNN if row.diff_resp > 0 else LINEAR
+def _difference_looks(mei: str, control: str, cells: pd.DataFrame) -> list[tuple[str, str, str, np.ndarray]]:
+    """Name, face and edge color, and members (cell,) of each class of cells: what they prefer, and how surely.
+
+    The surest come last, on top of the others.
+    """
+    corrected, uncorrected = ((cells[name] < 0.05).to_numpy() for name in ("q_value", "p_value"))
+    looks = [("p ≥ 0.05", LIGHT_POINT, LIGHT_POINT, ~uncorrected & ~corrected)]
+    for name, color, prefers in (
+        (f"{control} > {mei}", LINEAR, (cells.diff_resp < 0).to_numpy()),
+        (f"{mei} > {control}", CNN, (cells.diff_resp > 0).to_numpy()),
+    ):
+        looks.append((f"{name}, only p < 0.05", "white", color, uncorrected & ~corrected & prefers))
+        looks.append((f"{name}, q < 0.05", color, color, corrected & prefers))
+    return looks
 
 
 def recovery_figure(recovery: pd.DataFrame) -> Figure:

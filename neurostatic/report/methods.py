@@ -48,6 +48,18 @@ NATURAL_KINDS = {
     "gaussian": "behind the Gaussian envelope of the MEI",
     "tight": "behind the tight mask of the MEI, all images matched to one mean and contrast under it",
 }
+MATCHING_METHODS = {
+    "proximity": "to the nearest soma in every shared structural stack, and by vote of the stacks; {shared}. The "
+    "posterior of a match weighs displacements of cells found again (Gaussian, about the common shift of the two "
+    "scans) against those of cells that are near by chance",
+    "structure": "to the soma that was registered to the same structural cell in the most shared stacks; {shared}",
+}
+# Limit of a match: what goes beyond it, its unit, and the value that leaves out nothing
+LIMITS = (
+    ("max_distance_um", "is farther than", " µm", math.inf),
+    ("min_vote_fraction", "has a fraction of the votes below", "", 0.0),
+    ("min_posterior", "has a posterior below", "", 0.0),
+)
 
 
 def methods_section(results: Results) -> str:
@@ -211,13 +223,25 @@ def _stimuli(dataset: DatasetResult) -> str:
 
 
 def _closed_loop(loop: LoopResult) -> str:
-    limit = loop.configs["match_cells"]["matching"]["max_distance_um"]
+    """How cells were matched, and how responses to the images were compared."""
+    matching = loop.configs["match_cells"]["matching"]
     options = loop.configs["summarize_confusion"]["statistics"]
+    shared = "each cell matches one unit at most" if matching["one_to_one"] else "several units may share a cell"
+    method = MATCHING_METHODS[matching["method"]].format(shared=shared)
+    limits = [f"{words} {matching[name]:g}{unit}" for name, words, unit, off in LIMITS if matching[name] != off]
+    lost = f"A unit whose match {_or(limits)} is lost" if limits else "No match was left out, however doubtful"
+    oracle = ""
+    if loop.oracle is not None:
+        oracle = " Matched cells were compared by their mean responses to natural images repeated on both days."
     return (
-        "cells were matched to the nearest soma in every shared structural stack, and by vote of the stacks "
-        f"(largest distance {limit:g} µm). Responses to images without a shift were averaged over trials and pooled "
-        f"over scans, every trial with the same weight. Permutation test: {options['n_permutations']} permutations "
-        f"(seed {options['seed']}); Welch's t test for each cell, q values after Benjamini and Hochberg (1995)."
+        f"cells were matched {method}. {lost}.{oracle} Responses to images without a shift were averaged over "
+        "trials and pooled over scans, every trial with the same weight. Do cells prefer their own images: permutation "
+        "tests of the trace of the confusion matrix and of the number of cells whose best image is their own, "
+        f"{options['n_permutations']} permutations (seed {options['seed']}). MEIs against controls: Wilcoxon's "
+        "signed-rank test over cells with the rank-biserial correlation; Welch's t test for each cell, q values after "
+        "Benjamini and Hochberg (1995). 95 % intervals: of means and ratios by the bootstrap over cells (over animals "
+        f"where there are several loops), {options['n_resamples']} resamples with quantiles of t; of fractions after "
+        "Clopper and Pearson (of several animals Korn and Graubard 1998); of single cells after Welch."
     )
 
 

@@ -81,7 +81,7 @@ def read_results(
 
     Args:
         folder: of the results.
-        datasets: name -> its scans; loops: name -> dataset, source, targets (scan -> stimulus set).
+        datasets: name -> its scans; loops: name -> dataset, source, targets (scan -> stimulus sets), oracle (scans).
         networks, seeds: of the models; stimulated: data sets with stimulus sets; kinds: of these.
         probed: whether the models were asked more than their MEIs.
         with_truth: whether the comparison with the virtual mouse is there.
@@ -97,6 +97,7 @@ def read_results(
             for name, members in datasets.items()
         },
         loops={name: _loop(results, name, loop) for name, loop in loops.items()},
+        population=results.table("closed_loop/population.csv") if len(loops) > 1 else None,
         recovery=results.table("truth/recovery.csv") if with_truth else None,
         ceiling=results.table("truth/ceiling.csv") if with_truth else None,
         true_stimuli=results.table("truth/stimuli.csv") if with_truth else None,
@@ -183,14 +184,18 @@ def _first_images(folder: str, manifest: pd.DataFrame) -> tuple[pd.DataFrame, np
 
 
 def _loop(results: ResultsFolder, name: str, loop: dict) -> LoopResult:
-    matches, confusion = f"closed_loop/{name}/matches.csv", f"closed_loop/{name}/confusion.zarr.zip"
+    folder = f"closed_loop/{name}"
+    matches, confusion = f"{folder}/matches.csv", f"{folder}/confusion.zarr.zip"
     return LoopResult(
         dataset=loop["dataset"],
         source=loop["source"],
-        targets=dict(loop["targets"]),
+        targets={scan: list(kinds) for scan, kinds in loop["targets"].items()},
         matches=results.table(matches),
+        unmatched=results.table(f"{folder}/unmatched.csv"),
         confusion=results.arrays(confusion),
-        diagonal=results.table(f"closed_loop/{name}/diagonal.csv"),
-        tests=results.table(f"closed_loop/{name}/tests.csv"),
+        diagonal=results.table(f"{folder}/diagonal.csv"),
+        tests=results.table(f"{folder}/tests.csv"),
+        left_out=results.table(f"{folder}/left_out.csv"),
+        oracle=results.table(f"{folder}/oracle.csv") if loop["oracle"] else None,
         configs=results.configs(matches, confusion),
     )

@@ -110,21 +110,34 @@ class DatasetResult:
 
 @dataclass(frozen=True)
 class LoopResult:
-    """One closed loop: who was shown what (dataset, source, target -> stimulus set), and what came of it."""
+    """One closed loop: who was shown what, and what came of it.
+
+    Attributes:
+        dataset, source: the models, and the scan, that the images were made from.
+        targets: later scan -> the stimulus sets that were shown in it.
+        matches, unmatched: of every later scan, a row a unit that was found again and one that was not.
+        confusion, diagonal, tests: of all target scans together.
+        left_out: every unit and scan that takes no part in a result, with the reason.
+        oracle: how alike matched cells respond to natural images; None if these were shown in no later scan.
+        configs: rule -> the parameters it ran with.
+    """
 
     dataset: str
     source: str
-    targets: dict[str, str]
+    targets: dict[str, list[str]]
     matches: pd.DataFrame
+    unmatched: pd.DataFrame
     confusion: xr.Dataset
     diagonal: pd.DataFrame
     tests: pd.DataFrame
+    left_out: pd.DataFrame
+    oracle: pd.DataFrame | None
     configs: dict[str, dict]
 
     @property
     def kinds(self) -> list[str]:
         """Stimulus sets that were shown."""
-        return list(dict.fromkeys(self.targets.values()))
+        return list(dict.fromkeys(kind for kinds in self.targets.values() for kind in kinds))
 
 
 @dataclass(frozen=True)
@@ -132,6 +145,7 @@ class Results:
     """Everything on the page.
 
     Attributes:
+        population: tests of the cells of all loops together; None if there is one loop or none.
         recovery, ceiling, true_stimuli: comparison with the truth of the virtual mouse; None for real scans.
         sources: path of each result -> its provenance.
         provenance: of the page itself; its `inputs` are the checksums of the results.
@@ -140,6 +154,7 @@ class Results:
     scans: dict[str, ScanResult]
     datasets: dict[str, DatasetResult]
     loops: dict[str, LoopResult]
+    population: pd.DataFrame | None
     recovery: pd.DataFrame | None
     ceiling: pd.DataFrame | None
     true_stimuli: pd.DataFrame | None

@@ -18,6 +18,7 @@ from neurostatic.report.markup import (
 )
 from neurostatic.report.results import TIERS, DatasetResult, Results, ScanResult
 from neurostatic.report.sections_closed_loop import loop_in_short
+from neurostatic.report.sections_population import population_in_short
 from neurostatic.report.style import finite
 from neurostatic.statistics import slope_through_origin
 
@@ -37,6 +38,7 @@ def summary_section(results: Results) -> str:
     lines = [line for name, dataset in results.datasets.items() for line in _dataset_in_short(name, dataset, results)]
     for name, loop in results.loops.items():
         lines += loop_in_short(name, loop, results.datasets[loop.dataset])
+    lines += population_in_short(results)
     columns = ["scan", "animal-session-scan", "day", "stimuli", "trials kept", "units", "modeled", "selected"]
     rows = [[name, *_scan_in_short(name, scan, results)] for name, scan in results.scans.items()]
     caption = "Units are somata; modeled are those of the wanted area and layer; of the selected ones MEIs were made."

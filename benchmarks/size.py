@@ -1,8 +1,9 @@
-"""Does building a data set grow with its size, in time and in memory? And does it train from the store?
+"""How do time and memory grow with the size of data sets, and of closed loops? And does a large one train?
 
     python benchmarks/size.py build FORM TRIALS UNITS [DTYPE]   one raw export (traces or responses) -> data set
     python benchmarks/size.py train TRIALS UNITS                steps and scores of a small network from a store
     python benchmarks/size.py linear                            times over 4,000 to 64,000 units, 4,000 trials
+    python benchmarks/size.py loops                             confusion matrices and tests of 5 closed loops
 
 Each measurement runs in a process of its own, so that its peak memory is its own. Files are made in the folder
 `benchmarks/scratch` and deleted afterwards. Recorded values are of one pool of random traces, each unit a different
@@ -142,6 +143,41 @@ def train(store: Path) -> dict:
     }
 
 
+def loops() -> dict:
+    """5 animals, 150 units, 3 stimulus sets on days of their own, 40 repeats: every table that the rules make."""
+    from neurostatic.closed_loop.confusion import confusion_dataset, confusion_table, pool_confusions, set_confusion
+    from neurostatic.closed_loop.diagonal import pair_of, scan_diagonal
+    from neurostatic.closed_loop.hypotheses import loop_tests
+    from neurostatic.config import STIMULUS_SETS
+
+    rng, began_s, confusions, tests, drawing_s = np.random.default_rng(0), time.perf_counter(), {}, [], 0.0
+    unit_id = np.arange(150)
+    unit_map = pd.DataFrame({"src_unit_id": unit_id, "unit_id": unit_id})
+    for loop in ("a", "b", "c", "d", "e"):
+        summaries = {}
+        for kind, classes in STIMULUS_SETS.items():
+            start_s = time.perf_counter()
+            manifest = pd.DataFrame({"image_class": np.repeat(classes, 150), "image_id": np.tile(unit_id, 2)})
+            manifest = manifest.assign(owner_scan="day1", owner_unit_id=manifest.image_id, x_shift=0, y_shift=0)
+            shown = np.repeat(np.arange(300), 40)
+            own = manifest.owner_unit_id.to_numpy()[shown, None] == unit_id
+            responses = rng.gamma(1, 1 + 0.5 * own * np.where(shown < 150, 1.5, 1)[:, None]).astype(np.float32)
+            images = pd.MultiIndex.from_frame(manifest[["image_class", "image_id"]].iloc[shown])
+            drawing_s += time.perf_counter() - start_s
+            table = set_confusion(responses, unit_id, images, manifest, "day1", unit_map)
+            scan_diagonal(table, kind)
+            for response in ("normalized", "zscore"):
+                summaries[kind, response] = pool_confusions([table[table.response == response]])
+                tests.append(loop_tests({loop: summaries[kind, response]}, response, 0, pair=pair_of(kind)))
+        confusions[loop] = confusion_dataset(summaries, {"day2": unit_map})
+    for kind in STIMULUS_SETS:
+        for response in ("normalized", "zscore"):
+            tables = {loop: confusion_table(confusion, kind, response) for loop, confusion in confusions.items()}
+            animals = {loop: loop for loop in tables}
+            tests.append(loop_tests(tables, response, 0, animals, pair=pair_of(kind)))
+    return {"tests": len(pd.concat(tests)), "seconds": time.perf_counter() - began_s - drawing_s}
+
+
 def measured(*arguments: str) -> dict:
     """Run this script for one measurement in a process of its own."""
     command = [sys.executable, __file__, *map(str, arguments)]
@@ -166,6 +202,10 @@ def main(what: str, *arguments: str) -> None:
         print(json.dumps(build(Path(arguments[0]), Path(arguments[1]), arguments[2]) | {"peak_gb": peak_gb()}))
     elif what == "_train":
         print(json.dumps(train(Path(arguments[0])) | {"peak_gb": peak_gb()}))
+    elif what == "_loops":
+        print(json.dumps(loops() | {"peak_gb": peak_gb()}))
+    elif what == "loops":
+        print(json.dumps(measured("_loops"), indent=1))
     elif what == "build":
         print(json.dumps(run_build(arguments[0], *map(int, arguments[1:3]), *arguments[3:])[0], indent=1))
     elif what == "train":

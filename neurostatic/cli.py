@@ -86,10 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     match.add_argument("--output", metavar="FILE.csv", help="write the matches here, not on standard output")
     match.add_argument("--unmatched", metavar="FILE.csv", help="write here what was not matched, and why")
-    match.add_argument("--max-distance-um", type=float, default=10.0, metavar="UM", help="default 10; inf: no limit")
+    match.add_argument("--max-distance-um", type=float, default=float("inf"), metavar="UM", help="default: no limit")
     match.add_argument("--one-to-one", action="store_true", help="no two cells may have the same match")
     match.add_argument("--min-vote-fraction", type=float, default=0.0, metavar="F", help="of the stacks that agree")
-    match.add_argument("--min-posterior", type=float, default=0.0, metavar="P", help="of the match")
+    match.add_argument("--min-posterior", type=float, default=0.5, metavar="P", help="of the match; default 0.5")
     networks = command(
         "networks",
         _networks,

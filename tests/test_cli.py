@@ -393,7 +393,7 @@ def test_match(two_days, tmp_path, capsys):
     printed = capsys.readouterr()
     assert re.fullmatch(
         r"matched: 5 of 6 units, 1\.0 um away \(median\); 0\.0 of them are expected to be wrong\n"
-        r"unmatched: 1 of 6 units \(1 no cell within 10 um\)\n",
+        r"unmatched: 1 of 6 units \(1 doubtful\)\n",
         printed.out,
     )
     matches = pd.read_csv(output)
@@ -401,19 +401,19 @@ def test_match(two_days, tmp_path, capsys):
     assert (matches["posterior"] > 0.9).all() and (matches["total_stacks"] == 1).all()
     lost = pd.read_csv(unmatched).iloc[0]
     assert (lost["src_unit_id"], lost["unit_id"]) == (6, 105)
-    assert lost["reason"] == "no cell within 10 um: the nearest is 39.0 um away"
+    assert lost["reason"] == "doubtful: posterior 0.00 is below 0.5"
 
 
 def test_match_to_standard_output(two_days, tmp_path, capsys):
     pd.DataFrame({"unit_id": [2, 6]}).to_csv(tmp_path / "owners.csv", index=False)
-    assert main(["match", *two_days, "--units", str(tmp_path / "owners.csv"), "--max-distance-um", "inf"]) == 0
+    assert main(["match", *two_days, "--units", str(tmp_path / "owners.csv"), "--min-posterior", "0"]) == 0
     printed = capsys.readouterr()
     matches = pd.read_csv(io.StringIO(printed.out))
     assert matches["src_unit_id"].tolist() == [2, 6] and matches["unit_id"].tolist() == [102, 105]
     assert printed.err.startswith("matched: 2 of 2 units, 20.0 um away (median); 1.0 of them are expected to be wrong")
     assert printed.err.endswith("\nunmatched: 0 of 2 units\n")
-    assert main(["match", *two_days, "--max-distance-um", "inf", "--min-posterior", "0.5"]) == 0
-    assert "unmatched: 1 of 6 units (1 doubtful)" in capsys.readouterr().err
+    assert main(["match", *two_days, "--max-distance-um", "10"]) == 0
+    assert "unmatched: 1 of 6 units (1 no cell within 10 um)" in capsys.readouterr().err
 
 
 def test_match_options(two_days, tmp_path, capsys):
@@ -425,9 +425,10 @@ def test_match_options(two_days, tmp_path, capsys):
     assert main(["match", *pair]) == 0  # the stack that is 1 in both, though one column is of numbers and one of text
     assert (pd.read_csv(io.StringIO(capsys.readouterr().out))["total_stacks"] == 1).all()
     rival = write_cells(tmp_path / "rival.csv", PLACES | {7: 44.0})
-    assert main(["match", rival, two_days[1]]) == 0
+    limits = ["--max-distance-um", "10", "--min-posterior", "0"]
+    assert main(["match", rival, two_days[1], *limits]) == 0
     assert pd.read_csv(io.StringIO(capsys.readouterr().out))["shared"].tolist() == [1, 2, 1, 1, 1, 2]
-    assert main(["match", rival, two_days[1], "--one-to-one", "--min-vote-fraction", "1"]) == 0
+    assert main(["match", rival, two_days[1], *limits, "--one-to-one", "--min-vote-fraction", "1"]) == 0
     printed = capsys.readouterr()
     assert pd.read_csv(io.StringIO(printed.out))["src_unit_id"].tolist() == [1, 2, 3, 4, 5]
     assert "(1 no cell within 10 um; 1 one to one)" in printed.err
@@ -436,7 +437,7 @@ def test_match_options(two_days, tmp_path, capsys):
 def test_match_says_what_is_wrong(two_days, tmp_path, capsys):
     no_table = tmp_path / "none.csv"
     assert "no such file" in refused(["match", two_days[0], no_table], capsys)
-    assert "finite limit" in refused(["match", *two_days, "--one-to-one", "--max-distance-um", "inf"], capsys)
+    assert "finite limit" in refused(["match", *two_days, "--one-to-one"], capsys)
     assert "min_posterior is 2, allowed is 0 to 1" in refused(["match", *two_days, "--min-posterior", "2"], capsys)
     named = write_cells(tmp_path / "named.csv", {"a": 1.0, "b": 2.0}, stack="s")
     message = refused(["match", two_days[0], named, "--output", tmp_path / "matches.csv"], capsys)

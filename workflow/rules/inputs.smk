@@ -7,9 +7,7 @@ SIMULATED = [scan for scan, source in CONFIG.scans.items() if source == SIMULATE
 NETWORKS = {name: network.settings() for name, network in CONFIG.networks.items()}
 MODEL_TYPES = {name: network.model_type for name, network in CONFIG.networks.items()}
 TRUE_LOOPS = {
-    name: loop
-    for name, loop in CONFIG.loops.items()
-    if {loop.source, *loop.targets, *loop.oracle} <= set(SIMULATED)
+    name: loop for name, loop in CONFIG.loops.items() if {loop.source, *loop.targets, *loop.oracle} <= set(SIMULATED)
 }
 LOOP_FILES = ["matches.csv", "unmatched.csv", "left_out.csv", "confusion.zarr.zip", "diagonal.csv", "tests.csv"]
 # Stimuli are made where the monitor that would show them is known.

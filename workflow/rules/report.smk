@@ -17,7 +17,9 @@ rule compare_truth:
         ],
         matches=[f"results/closed_loop/{name}/matches.csv" for name in TRUE_LOOPS],
         manifests=[
-            f"results/stimuli/{loop.dataset}/{kind}/manifest.csv" for loop in TRUE_LOOPS.values() for kind in loop.kinds
+            f"results/stimuli/{loop.dataset}/{kind}/manifest.csv"
+            for loop in TRUE_LOOPS.values()
+            for kind in loop.kinds
         ],
     output:
         recovery="results/truth/recovery.csv",

@@ -143,14 +143,14 @@ def train(store: Path) -> dict:
     }
 
 
-def loops() -> dict:
+def closed_loops() -> dict:
     """5 animals, 150 units, 3 stimulus sets on days of their own, 40 repeats: every table that the rules make."""
-    from neurostatic.closed_loop.confusion import confusion_dataset, confusion_table, pool_confusions, set_confusion
+    from neurostatic.closed_loop.confusion import confusion_dataset, pool_confusions, set_confusion
     from neurostatic.closed_loop.diagonal import pair_of, scan_diagonal
     from neurostatic.closed_loop.hypotheses import loop_tests
     from neurostatic.config import STIMULUS_SETS
 
-    rng, began_s, confusions, tests, drawing_s = np.random.default_rng(0), time.perf_counter(), {}, [], 0.0
+    rng, began_s, loops, tests, drawing_s = np.random.default_rng(0), time.perf_counter(), {}, [], 0.0
     unit_id = np.arange(150)
     unit_map = pd.DataFrame({"src_unit_id": unit_id, "unit_id": unit_id})
     for loop in ("a", "b", "c", "d", "e"):
@@ -164,15 +164,16 @@ def loops() -> dict:
             responses = rng.gamma(1, 1 + 0.5 * own * np.where(shown < 150, 1.5, 1)[:, None]).astype(np.float32)
             images = pd.MultiIndex.from_frame(manifest[["image_class", "image_id"]].iloc[shown])
             drawing_s += time.perf_counter() - start_s
-            table = set_confusion(responses, unit_id, images, manifest, "day1", unit_map)
+            table = set_confusion(responses, unit_id, images, manifest, "day1", unit_map, pair_of(kind))
             scan_diagonal(table, kind)
             for response in ("normalized", "zscore"):
                 summaries[kind, response] = pool_confusions([table[table.response == response]])
                 tests.append(loop_tests({loop: summaries[kind, response]}, response, 0, pair=pair_of(kind)))
-        confusions[loop] = confusion_dataset(summaries, {"day2": unit_map})
+        confusion_dataset(summaries, {"day2": unit_map})
+        loops[loop] = summaries
     for kind in STIMULUS_SETS:
         for response in ("normalized", "zscore"):
-            tables = {loop: confusion_table(confusion, kind, response) for loop, confusion in confusions.items()}
+            tables = {loop: summaries[kind, response] for loop, summaries in loops.items()}
             animals = {loop: loop for loop in tables}
             tests.append(loop_tests(tables, response, 0, animals, pair=pair_of(kind)))
     return {"tests": len(pd.concat(tests)), "seconds": time.perf_counter() - began_s - drawing_s}
@@ -203,7 +204,7 @@ def main(what: str, *arguments: str) -> None:
     elif what == "_train":
         print(json.dumps(train(Path(arguments[0])) | {"peak_gb": peak_gb()}))
     elif what == "_loops":
-        print(json.dumps(loops() | {"peak_gb": peak_gb()}))
+        print(json.dumps(closed_loops() | {"peak_gb": peak_gb()}))
     elif what == "loops":
         print(json.dumps(measured("_loops"), indent=1))
     elif what == "build":

@@ -18,6 +18,7 @@ examples:
   neurostatic match day1.csv day2.csv              which cell of day 1 is which of day 2, and how sure that is
   neurostatic networks workflow/config/paper.yaml  the 16 published networks, of 64 models
 """
+MATCH_LIMITS = ("one_to_one", "max_distance_um", "min_vote_fraction", "min_posterior")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -120,50 +121,19 @@ def _describe(options: argparse.Namespace) -> int:
 
 
 def _match(options: argparse.Namespace) -> int:
-    from neurostatic.closed_loop.cells import match_cells
-    from neurostatic.store import read_table, report_problems, written_whole
+    from neurostatic.inspection.matches import match_tables
+
+    limits = {name: getattr(options, name) for name in MATCH_LIMITS}
 
     def match(source: str) -> str:
-        paths = [source, options.target, *([options.units] if options.units else [])]
-        tables = [read_table(path, ("unit_id",)) for path in paths]
-        problems = [
-            f"{path}: column 'unit_id' holds something that is no whole number"
-            for path, table in zip(paths, tables, strict=True)
-            if len(table) and table["unit_id"].dtype.kind != "i"
-        ]
-        single = ["stack" not in table for table in tables[:2]]
-        if single[0] != single[1]:
-            problems.append("one of the tables has a column 'stack', the other has none; it must be in both or in none")
-        report_problems("match", problems)
-        matches, unmatched = match_cells(
-            *(table.assign(stack="" if single[0] else table["stack"].astype(str)) for table in tables[:2]),
-            tables[2]["unit_id"] if options.units else None,
-            one_to_one=options.one_to_one,
-            max_distance_um=options.max_distance_um,
-            min_vote_fraction=options.min_vote_fraction,
-            min_posterior=options.min_posterior,
-        )
-        for table, path in ((matches, options.output), (unmatched, options.unmatched)):
-            if path:
-                with written_whole(path) as temporary:
-                    table.to_csv(temporary, index=False)
-        summary = _match_summary(matches, unmatched)
+        files = (source, options.target, options.units, options.output, options.unmatched)
+        matches, summary = match_tables(*files, limits)
         if options.output:
             return summary
         print(summary, file=sys.stderr)
-        return matches.to_csv(index=False).rstrip("\n")
+        return matches
 
     return _print_each(match, [options.source])
-
-
-def _match_summary(matches, unmatched) -> str:
-    """Two lines: how many were matched, how far away, how many of these would be wrong; and why the others were not."""
-    of = f"of {len(matches) + len(unmatched)} units"
-    away_um, wrong = matches["mean_distance_um"].median(), (1 - matches["posterior"]).sum()
-    found = f", {away_um:.1f} um away (median); {wrong:.1f} of them are expected to be wrong" if len(matches) else ""
-    kinds = unmatched["reason"].str.split(":").str[0].value_counts()
-    why = "; ".join(f"{count} {kind}" for kind, count in kinds.items())
-    return f"matched: {len(matches)} {of}{found}\nunmatched: {len(unmatched)} {of}" + (f" ({why})" if why else "")
 
 
 def _networks(options: argparse.Namespace) -> int:

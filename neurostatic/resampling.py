@@ -21,15 +21,16 @@ class DiagonalTest(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """An estimate, its 95 % interval, and the two-sided p of its being zero; NaN where there are too few clusters."""
+    """An estimate, its 95 % interval, and a two-sided t test of it; NaN where there are too few clusters."""
 
     estimate: float
     low: float
     high: float
+    t: float
     p_value: float
 
 
-NO_INTERVAL = Interval(np.nan, np.nan, np.nan, np.nan)
+NO_INTERVAL = Interval(np.nan, np.nan, np.nan, np.nan, np.nan)
 
 
 def diagonal_test(matrices: list[np.ndarray], n_permutations: int, seed: int | np.random.Generator) -> DiagonalTest:
@@ -89,7 +90,8 @@ class ClusterBootstrap:
     Clusters are drawn with replacement, each with all its values (Davison & Hinkley 1997, section 3.8): the noise of
     every level below is in the values already. Drawing values within clusters as well would count it twice, and the
     interval would be too wide. estimate +- t sqrt(g / (g - 1)) sd(resampled), t of g - 1 degrees of freedom: quantiles
-    of the resampled statistic would be far too narrow for a handful of clusters.
+    of the resampled statistic would be far too narrow for a handful of clusters. Of skewed values intervals of nominal
+    95 % cover 94 % with 24 clusters and 90 to 93 % with 10.
 
     Args:
         clusters: (value,) to which each value belongs; g of them are different.
@@ -105,15 +107,15 @@ class ClusterBootstrap:
         self._times = times.reshape(n_resamples, self.n_clusters)  # (resample, cluster) how often it was drawn
 
     def mean(self, values: np.ndarray) -> Interval:
-        """Mean of values (value,) without NaN; p is of a mean of 0."""
+        """Mean of values (value,) without NaN; t and p are of a mean of 0."""
         values = np.asarray(values, dtype=float)
         columns = np.stack([values, np.ones(len(values))], axis=1)
         return self._interval(columns, lambda sums: sums[:, 0] / sums[:, 1])
 
     def ratio(self, numerator: np.ndarray, denominator: np.ndarray) -> Interval:
-        """Ratio of the means of two values (value,) without NaN, on a logarithmic scale; p is of a ratio of 1.
+        """Ratio of the means of two values (value,) without NaN, on a logarithmic scale; t and p are of a ratio of 1.
 
-        All NaN if one of the two means is not above zero.
+        All NaN if one of the two means is not above zero; no interval if that of a resample is not.
         """
         columns = np.stack([np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)], axis=1)
         if not (columns.sum(0) > 0).all():
@@ -123,8 +125,8 @@ class ClusterBootstrap:
             with np.errstate(invalid="ignore", divide="ignore"):
                 return np.log(sums[:, 0]) - np.log(sums[:, 1])
 
-        estimate, low, high, p = self._interval(columns, log_ratio)
-        return Interval(float(np.exp(estimate)), float(np.exp(low)), float(np.exp(high)), p)
+        estimate, low, high, t, p = self._interval(columns, log_ratio)
+        return Interval(float(np.exp(estimate)), float(np.exp(low)), float(np.exp(high)), t, p)
 
     def _interval(self, columns: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> Interval:
         """Interval of a statistic of sums: (resample, column) -> (resample,), of columns (value, column)."""
@@ -136,18 +138,24 @@ class ClusterBootstrap:
         if g == 1:
             return NO_INTERVAL._replace(estimate=estimate)
         resampled = statistic(self._times @ sums)
-        error = np.sqrt(g / (g - 1)) * resampled[np.isfinite(resampled)].std()
-        half = stats.t.ppf((1 + LEVEL) / 2, g - 1) * error
-        p = 2 * stats.t.sf(abs(estimate) / error, g - 1) if error > 0 else np.nan
-        return Interval(estimate, float(estimate - half), float(estimate + half), float(p))
+        if not np.isfinite(resampled).all():
+            return NO_INTERVAL._replace(estimate=estimate)
+        error = float(np.sqrt(g / (g - 1)) * resampled.std())
+        if error <= 1e-12 * np.abs(resampled).max():  # all clusters are equal: nothing to judge by
+            return Interval(estimate, estimate, estimate, np.nan, np.nan)
+        half, t = stats.t.ppf((1 + LEVEL) / 2, g - 1) * error, estimate / error
+        return Interval(
+            estimate, float(estimate - half), float(estimate + half), t, float(2 * stats.t.sf(abs(t), g - 1))
+        )
 
 
 def fraction_interval(hits: np.ndarray, clusters: np.ndarray) -> Interval:
-    """Fraction of hits among values in clusters, with the interval of Korn & Graubard (1998); p is NaN.
+    """Fraction of hits among values in clusters, with the interval of Korn & Graubard (1998); t and p are NaN.
 
     That is the exact binomial interval of Clopper and Pearson for as many independent values as would be known equally
-    well: n_eff = f (1 - f) / v, times the squared ratio of the t quantiles of n - 1 and of g - 1 degrees of freedom, at
-    most n; v = g / (g - 1) sum_c (hits_c - f n_c)^2 / n^2 is the variance of f between g clusters.
+    well: n_eff = n f (1 - f) / ((n - 1) v) (n, if all or none are hits), times the squared ratio of the t quantiles of
+    n - 1 and of g - 1 degrees of freedom, at most n; v = g / (g - 1) sum_c (hits_c - f n_c)^2 / n^2 is the variance of
+    f between g clusters.
 
     Args:
         hits: (n,) bool; clusters: (n,) to which each belongs.
@@ -160,11 +168,10 @@ def fraction_interval(hits: np.ndarray, clusters: np.ndarray) -> Interval:
     fraction = hits.mean()
     residual = np.bincount(cluster, hits - fraction)
     variance = g / (g - 1) * (residual**2).sum() / n**2
-    effective = float(n)
-    if variance > 0:
-        quantile = stats.t.ppf((1 + LEVEL) / 2, [n - 1, g - 1])
-        effective = min(n, fraction * (1 - fraction) / variance * (quantile[0] / quantile[1]) ** 2)
+    independent = n * fraction * (1 - fraction) / ((n - 1) * variance) if variance > 0 else n
+    quantile = stats.t.ppf((1 + LEVEL) / 2, [n - 1, g - 1])
+    effective = min(n, independent * (quantile[0] / quantile[1]) ** 2)
     found, missed = fraction * effective, (1 - fraction) * effective
     low = stats.beta.ppf((1 - LEVEL) / 2, found, missed + 1) if found > 0 else 0.0
     high = stats.beta.ppf((1 + LEVEL) / 2, found + 1, missed) if missed > 0 else 1.0
-    return Interval(float(fraction), float(low), float(high), np.nan)
+    return Interval(float(fraction), float(low), float(high), np.nan, np.nan)

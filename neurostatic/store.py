@@ -199,7 +199,7 @@ def write_table(table: pd.DataFrame, path: str | Path, provenance: dict) -> None
         table.to_csv(temporary, index=False)
 
 
-NAMES = dict.fromkeys(("scan", "owner_scan", "rig"), "str")  # columns of names: a scan may be called 101
+NAMES = dict.fromkeys(("scan", "owner_scan", "rig", "stack"), "str")  # columns of names: a scan may be called 101
 
 
 def read_table(path: str | Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:

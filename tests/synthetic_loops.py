@@ -163,7 +163,7 @@ def _pair_rows(cells: pd.DataFrame, response: str) -> list[tuple]:
         ("control_mean", np.nan, np.nan, "mean", control.mean(), 2 * control.sem()),
     ]
     if response != "zscore":
-        rows.append(("ratio_of_means", np.nan, np.nan, "ratio", mei.mean() / control.mean(), 0.15))
+        rows.append(("ratio_of_means", 1.3, 0.21, "ratio", mei.mean() / control.mean(), 0.15))
     for name, sign in (("welch_mei_greater_p05", 1), ("welch_control_greater_p05", -1)):
         number = int((significant & (sign * difference > 0)).sum())
         rows.append((name, number, np.nan, "fraction", number / len(cells), np.nan))

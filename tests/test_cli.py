@@ -436,6 +436,12 @@ def test_match_options(two_days, tmp_path, capsys):
 
 def test_match_says_what_is_wrong(two_days, tmp_path, capsys):
     no_table = tmp_path / "none.csv"
+    message = refused(["match", *two_days, "--output", two_days[0], "--unmatched", two_days[0]], capsys)
+    assert f"{two_days[0]}: would be written, and is another of the files as well" in message
+    pd.DataFrame({"unit_id": []}).to_csv(tmp_path / "empty.csv", index=False)
+    assert "empty.csv: has no rows" in refused(["match", *two_days, "--units", tmp_path / "empty.csv"], capsys)
+    named = [write_cells(tmp_path / f"{stack}.csv", PLACES, stack=stack) for stack in ("A", "B")]
+    assert "no stack in common: A in the first, B in the second" in refused(["match", *named], capsys)
     assert "no such file" in refused(["match", two_days[0], no_table], capsys)
     assert "finite limit" in refused(["match", *two_days, "--one-to-one"], capsys)
     assert "min_posterior is 2, allowed is 0 to 1" in refused(["match", *two_days, "--min-posterior", "2"], capsys)

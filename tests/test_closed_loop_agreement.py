@@ -6,6 +6,7 @@ import pytest
 import xarray as xr
 
 from neurostatic.closed_loop.agreement import match_agreement, match_oracle_correlation
+from neurostatic.closed_loop.confusion import NothingToCompareError
 from neurostatic.store import InputError
 
 
@@ -53,7 +54,9 @@ def test_match_oracle_correlation_of_a_constant_unit_is_nan_alone():
 def test_match_oracle_correlation_names_what_is_missing():
     with pytest.raises(InputError, match=r"target scan.*\n.*unit 99"):
         match_oracle_correlation(SOURCE_SCAN, TARGET_SCAN, UNIT_MAP.replace({"unit_id": {20: 99}}))
-    with pytest.raises(InputError, match="0 images were shown 6 times"):
+    with pytest.raises(NothingToCompareError, match="no cell was found again"):
+        match_oracle_correlation(SOURCE_SCAN, TARGET_SCAN, UNIT_MAP.iloc[:0])
+    with pytest.raises(NothingToCompareError, match="0 images were shown 6 times"):
         match_oracle_correlation(SOURCE_SCAN, TARGET_SCAN, UNIT_MAP, min_repeats=6)
 
 
@@ -64,9 +67,9 @@ def correlations(values, matched=None):
 
 
 def test_agreement():
-    agreement = match_agreement(correlations([[0.9, 0.1, 0.2], [0.5, 0.4, 0.0], [0.3, 0.3, 0.8]]))
+    agreement = match_agreement(correlations([[0.9, 0.1, 0.2], [0.5, 0.4, 0.0], [0.3, 0.45, 0.8]]))
     assert agreement["n_units"] == 3
-    assert agreement["own"] == pytest.approx(2.1 / 3) and agreement["other"] == pytest.approx(1.4 / 6)
+    assert agreement["own"] == pytest.approx(2.1 / 3) and agreement["other"] == pytest.approx(1.55 / 6)
     assert agreement["own_best_fraction"] == pytest.approx(2 / 3)
 
 
@@ -81,17 +84,17 @@ def test_agreement_of_the_golden_scans():
 
 
 def test_agreement_leaves_out_what_has_no_correlation():
-    agreement = match_agreement(correlations([[0.9, np.nan, 0.2], [0.5, np.nan, 0.0], [0.9, np.nan, 0.8]]))
+    agreement = match_agreement(correlations([[0.9, np.nan, 0.2], [0.5, np.nan, 0.0], [0.3, np.nan, 0.8]]))
     assert agreement["n_units"] == 2
-    assert agreement["own"] == pytest.approx(0.85) and agreement["other"] == pytest.approx(0.4)
-    assert agreement["own_best_fraction"] == 0.5
-    alone = match_agreement(correlations([[0.7]]))
-    assert (alone["n_units"], alone["own"]) == (1, 0.7)
-    assert np.isnan(alone["other"]) and np.isnan(alone["own_best_fraction"])  # nothing to be better than
+    assert agreement["own"] == pytest.approx(0.85) and agreement["other"] == pytest.approx(0.25)
+    assert agreement["own_best_fraction"] == 1 and agreement["p_value"] == 0.5
+    for alone in ([[0.7]], np.empty((0, 0))):
+        agreement = match_agreement(correlations(alone))
+        assert agreement.pop("n_units") == len(alone) and np.isnan(list(agreement.values())).all()
 
 
-def test_a_shared_target_is_as_good_for_both():
-    assert match_agreement(correlations([[0.6, 0.6], [0.4, 0.4]]))["own_best_fraction"] == 1.0
+def test_a_tie_is_no_agreement():
+    assert match_agreement(correlations([[0.6, 0.2], [0.6, 0.4]]))["own_best_fraction"] == 0.5
 
 
 def test_agreement_needs_one_order():
@@ -106,5 +109,6 @@ def test_wrong_matches_do_not_agree():
     units = pd.DataFrame({"src_unit_id": np.arange(8), "unit_id": np.arange(8)})
     right = match_agreement(match_oracle_correlation(*scans, units))
     wrong = match_agreement(match_oracle_correlation(*scans, units.assign(unit_id=np.roll(np.arange(8), 1))))
-    assert right["own"] > right["other"] + 0.5 and right["own_best_fraction"] == 1.0
+    assert right["own"] > right["other"] + 0.5 and right["own_best_fraction"] == 1.0 and right["p_value"] < 0.001
     assert abs(wrong["own"] - wrong["other"]) < 0.3 and wrong["own_best_fraction"] <= 0.25
+    assert wrong["p_value"] > 0.05

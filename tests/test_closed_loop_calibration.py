@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from neurostatic.closed_loop import diagonal_entries, loop_tests
+from neurostatic.closed_loop import diagonal_entries, loop_tests, pool_confusions, scan_confusion
 from neurostatic.closed_loop.confusion import ENTRY
 
-N_LOOPS, N_UNITS, N_REPEATS = 500, 24, 8
+N_LOOPS, N_POPULATIONS, N_UNITS, N_REPEATS = 500, 300, 24, 8
 UNITS = np.arange(N_UNITS)
 NAMES = pd.DataFrame(
     [(kind, image, cell) for kind in ("cnn", "linear") for image in UNITS for cell in UNITS], columns=ENTRY
@@ -105,20 +105,50 @@ def test_intervals_of_loops_with_an_effect_cover_at_their_rate():
         covered.append({name: tests.low[name] <= value <= tests.high[name] for name, value in true.items()})
     rates = pd.DataFrame(covered).mean()
     # Over 3,000 loops 0.935 to 0.945: products of skewed bases and drives, of 24 cells, cost about 1 %.
-    assert rates.between(0.91, 0.98).all(), rates.to_dict()
+    assert rates.between(0.915, 0.98).all(), rates.to_dict()
 
 
-def test_intervals_of_populations_cover_at_their_rate():
-    """Five animals, each with a preference of its own; taking their units as independent would be far too sure."""
-    rng = np.random.default_rng(4)
-    covered, naive = [], []
-    for seed in range(N_LOOPS // 5):
-        gains = rng.normal(0.6, 0.25, 5)
-        loops = {str(i): simulated_loop(rng, gain, 0.0, spread=0.2) for i, gain in enumerate(gains)}
+@pytest.fixture(scope="module")
+def populations() -> pd.DataFrame:
+    """Tests of populations of five animals, each with a preference of its own, none on average; a few cells each."""
+    rng, tests = np.random.default_rng(4), []
+    n, animals = 12, dict.fromkeys("abcde")
+    few = NAMES[(NAMES.image_unit_id < n) & (NAMES.matched_unit_id < n)]
+    for seed in range(N_POPULATIONS):
+        loops = {name: simulated_loop(rng, 0.5 + rng.normal(0, 0.25), 0.5, 0.2).loc[few.index] for name in animals}
         options = {"response": "raw", "seed": seed, "n_permutations": 100, "n_resamples": 300}
-        of_animals = loop_tests(loops, animals={i: i for i in loops}, **options).set_index("test").loc["ratio_of_means"]
-        of_units = loop_tests(loops, **options).set_index("test").loc["ratio_of_means"]
-        covered.append(of_animals.low <= 1.6 <= of_animals.high)
-        naive.append(of_units.low <= 1.6 <= of_units.high)
-    assert abs(np.mean(covered) - 0.95) < 3 * np.sqrt(0.05 * 0.95 / len(covered))
-    assert np.mean(naive) < 0.9
+        tests.append(loop_tests(loops, animals={name: name for name in loops}, **options))
+    return pd.concat(tests)
+
+
+@pytest.mark.parametrize(("test", "true"), [("mean_difference", 0.0), ("ratio_of_means", 1.0)])
+def test_populations_are_judged_by_their_animals(populations, test, true):
+    rows = populations[populations.test == test]
+    assert len(rows) == N_POPULATIONS and (rows.n_animals == 5).all()
+    covered = (rows.low <= true) & (rows.high >= true)
+    assert abs(covered.mean() - 0.95) < 3 * np.sqrt(0.05 * 0.95 / N_POPULATIONS)
+    assert stats.kstest(rows.p_value, "uniform").pvalue > 0.01
+
+
+def test_cells_know_nothing_of_animals(populations):
+    """The negative control: a test that takes cells as independent finds a preference that animals do not share."""
+    p = populations[populations.test == "mei_vs_control_wilcoxon"].p_value
+    assert (p < 0.05).mean() > 0.15
+
+
+def test_normalization_and_pooling_leave_tests_calibrated():
+    """From trials to p, with two scans in which a cell's gain differs."""
+    rng, n, found = np.random.default_rng(5), 10, []
+    trial_class = np.repeat(["multi_cnn_mei", "multi_lin_rf"], n * N_REPEATS)
+    owner = np.tile(np.repeat(np.arange(n), N_REPEATS), 2)
+    shown = np.arange(2 * n).repeat(N_REPEATS)
+    same = pd.DataFrame({"src_unit_id": range(n), "unit_id": range(n)})
+    for seed in range(200):
+        drive, base = rng.gamma(20, 1 / 20, 2 * n)[shown, None], rng.gamma(4, 1 / 4, n)
+        scans = [rng.gamma(3, gain * drive * base / 3) for gain in (1, 2)]
+        arguments = (np.arange(n), trial_class, owner, np.ones(len(owner), bool), same, "normalized")
+        pooled = pool_confusions([scan_confusion(responses, *arguments) for responses in scans])
+        found.append(loop_tests({"": pooled}, "normalized", seed, n_permutations=200, n_resamples=200))
+    p = pd.concat(found).set_index("test").p_value
+    for test in ("diagonal_permutation", "mei_vs_control_wilcoxon", "mean_difference"):
+        assert stats.kstest(p[test], "uniform").pvalue > 0.01, test

@@ -9,16 +9,16 @@ from scipy import stats
 
 from neurostatic.closed_loop import (
     NothingToCompareError,
+    cells_without_scale,
     confusion_dataset,
     confusion_matrix,
-    confusion_table,
-    constant_cells,
     diagonal_entries,
     diagonal_targets,
     pool_confusions,
     scan_confusion,
+    set_confusion,
 )
-from neurostatic.store import InputError, read_arrays, write_arrays
+from neurostatic.store import InputError, read_arrays, read_table, write_arrays
 
 SCANS = np.load(Path(__file__).parent / "data" / "closed_loop_scans.npz", allow_pickle=False)
 CLASSES = {"cnn": "cnn", "linear": "linear"}
@@ -343,27 +343,76 @@ def test_dataset_survives_the_disk_and_agrees_with_the_tables(tmp_path):
     assert arrays["sem"].sel(at) == entries.loc[("linear", 2, 0), "sem_resp"]
     assert arrays["target_unit_id"].dims == ("target", "matched_unit_id")
     assert arrays["target_unit_id"].values.tolist() == [[100, 101, 102], [-1, 7, 8], [-1, -1, -1]]
-    for (kind, response), table in summaries.items():
-        kept = table.drop(columns=["var_resp", "n_scans"]).reset_index(drop=True)
-        pd.testing.assert_frame_equal(confusion_table(arrays, kind, response), kept)
 
 
 def test_a_loop_without_any_response_has_an_empty_dataset(tmp_path):
     nothing = pool_confusions([golden_scan("A", "normalized")]).iloc[:0]
     write_arrays(confusion_dataset({("mei_vs_rf", "zscore"): nothing}, {"day2": UNIT_MAP}), tmp_path / "c.zarr.zip", {})
     arrays = read_arrays(tmp_path / "c.zarr.zip")
-    assert arrays["mu"].shape == (1, 1, 0, 0, 0) and confusion_table(arrays, "mei_vs_rf", "zscore").empty
+    assert arrays["mu"].shape == (1, 1, 0, 0, 0)
 
 
-def test_constant_cells_are_listed():
-    responses = np.where(np.arange(2) == 1, 0.1, R)
+def test_cells_without_scale_are_listed():
     unit_map = pd.DataFrame({"src_unit_id": [1, 2], "unit_id": [11, 12]})
-    assert constant_cells(responses, [11, 12], unit_map).values.tolist() == [[2, 12]]
-    assert constant_cells(R, [11, 12], unit_map).empty
-    diagonal_nan = small_scan("normalized", responses, unit_map=unit_map).set_index(
-        ["image_unit_id", "matched_unit_id"]
-    )
-    assert np.isnan(diagonal_nan.loc[(2, 2), "mu_resp"]) and np.isfinite(diagonal_nan.loc[(1, 1), "mu_resp"])
+    assert cells_without_scale(R, [11, 12], unit_map).empty
+    for bad, reason in ((np.full(4, 0.1), "alike in every trial"), (np.array([1, np.nan, 2, 3]), "without a response")):
+        responses = np.column_stack([np.asarray(R)[:, 0], bad])
+        listed = cells_without_scale(responses, [11, 12], unit_map)
+        assert listed[["src_unit_id", "unit_id"]].values.tolist() == [[2, 12]] and reason in listed["reason"][0]
+        for response in ("normalized", "zscore"):
+            scan = small_scan(response, responses, unit_map=unit_map).set_index(["image_unit_id", "matched_unit_id"])
+            assert np.isnan(scan.loc[(2, 2), "mu_resp"]) and np.isfinite(scan.loc[(1, 1), "mu_resp"])
+
+
+def small_set(images=(0, 1), classes=("multi_cnn_mei", "gabor")):
+    """A set of two units' MEIs and Gabors, of which some images were shown twice each."""
+    rows = [
+        (image_class, image, "day1", image + 1, 0, 0) for image_class in ("multi_cnn_mei", "gabor") for image in (0, 1)
+    ]
+    columns = ["image_class", "image_id", "owner_scan", "owner_unit_id", "x_shift", "y_shift"]
+    manifest = pd.DataFrame(rows, columns=columns)
+    shown = [(image_class, image) for image_class in classes for image in images for _ in range(2)]
+    responses = np.random.default_rng(0).gamma(2, 1, (len(shown), 2))
+    unit_map = pd.DataFrame({"src_unit_id": [1, 2], "unit_id": [11, 12]})
+    return responses, [11, 12], pd.MultiIndex.from_tuples(shown), manifest, "day1", unit_map
+
+
+def test_a_set_is_joined_to_its_manifest():
+    responses, *_ = shown = small_set()
+    table = set_confusion(*shown, ("cnn", "gabor"))
+    assert set(table["response"]) == {"raw", "normalized", "zscore"} and set(table["model_type"]) == {"cnn", "gabor"}
+    raw = table[(table["response"] == "raw") & (table["model_type"] == "gabor")]
+    own = raw[(raw["image_unit_id"] == 2) & (raw["matched_unit_id"] == 2)].iloc[0]
+    assert own["target_unit_id"] == 12 and own["mu_resp"] == pytest.approx(responses[6:8, 1].mean())
+
+
+def test_a_set_without_its_meis_is_left_out():
+    """Controls alone say nothing, and images of one set do not stand for another's."""
+    with pytest.raises(NothingToCompareError, match="no trial shows a centered MEI of a matched unit"):
+        set_confusion(*small_set(classes=("gabor",)), ("cnn", "gabor"))
+    with pytest.raises(NothingToCompareError, match="masked_mei or masked_imagenet made for a matched unit"):
+        set_confusion(*small_set(), ("masked_mei", "masked_natural"))
+    responses, units, images, manifest, source, unit_map = small_set()
+    with pytest.raises(InputError, match="gabor/1 is listed more than once"):
+        set_confusion(
+            responses, units, images, pd.concat([manifest, manifest.iloc[-1:]]), source, unit_map, ("cnn", "gabor")
+        )
+    with pytest.raises(NothingToCompareError, match="with a matched owner: 0"):
+        set_confusion(responses, units, images, manifest, "another scan", unit_map, ("cnn", "gabor"))
+
+
+def test_a_skipped_scan_takes_no_part_after_it_was_on_disk(tmp_path):
+    """A table without rows has no types once it is read from a file."""
+    whole = golden_scan("A", "normalized")
+    whole.iloc[:0].to_csv(tmp_path / "skipped.csv", index=False)
+    skipped = read_table(tmp_path / "skipped.csv")
+    pooled = pool_confusions([whole, skipped])
+    pd.testing.assert_frame_equal(pooled, pool_confusions([whole]))
+    targets = diagonal_targets([whole, skipped])
+    assert targets["target_unit_id"].tolist() == ["100;", "101;", "102;"] and targets["unit_id"].dtype == int
+    nothing = pool_confusions([skipped, skipped])
+    entries = diagonal_entries(nothing).merge(diagonal_targets([skipped, skipped]), on="unit_id", how="left")
+    assert entries.empty and "hedges_g" in entries
 
 
 def test_diagonal_targets_name_the_matched_unit_of_each_scan():
@@ -374,12 +423,15 @@ def test_diagonal_targets_name_the_matched_unit_of_each_scan():
             "matched_unit_id": [1, 1, 2, 2],
             "target_unit_id": [31, 31, 44, 44],
             "n_repeats": [5, 4, 3, 5],
+            "mu_resp": [1.0, 2.0, 3.0, 4.0],
         }
     )
     second = first[first.image_unit_id == 1].iloc[:2].assign(target_unit_id=7)
     targets = diagonal_targets([first, second]).set_index("unit_id")
     assert targets.loc[1].tolist() == ["31;7", "5;5", "4;4"]
     assert targets.loc[2].tolist() == ["44;", "3;", ";"]
+    silent = diagonal_targets([first, second.assign(mu_resp=np.nan)]).set_index("unit_id")
+    assert silent.loc[1].tolist() == ["31;7", "5;0", "4;0"]
 
 
 def test_any_pair_of_classes_can_be_compared():

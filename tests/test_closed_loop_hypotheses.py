@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from neurostatic.closed_loop import confusion_matrix, loop_tests, pool_confusions, scan_confusion
+from neurostatic.closed_loop.hypotheses import incomplete_units
 from neurostatic.resampling import complete_units
 from neurostatic.store import InputError
 
@@ -213,14 +214,13 @@ def test_several_loops_are_tested_together_with_the_animal_as_outer_level():
     pd.testing.assert_series_equal(of_animals["p_value"].iloc[:3], of_units["p_value"].iloc[:3])
 
 
-def test_a_cell_of_two_loops_is_one_cell():
+def test_units_that_gaps_leave_out_are_named():
     summary = simulated_summary(simulated_trials(0))
-    once, twice = results(summary), loop_tests({"a": summary, "b": summary}, "normalized", 0, n_resamples=500)
-    twice = twice.set_index("test")
-    assert twice.loc["mei_mean", "n"] == 2 * N_UNITS
-    np.testing.assert_allclose(
-        twice.loc["mei_mean", ["low", "high"]].astype(float), once.loc["mei_mean", ["low", "high"]].astype(float)
-    )
+    assert incomplete_units(summary, "cnn") == []
+    gap = (summary["image_unit_id"] == 3) & (summary["matched_unit_id"] == 7)
+    assert incomplete_units(summary[~gap], "cnn") == [3]
+    assert results(summary[~gap]).loc["diagonal_permutation", "n"] == N_UNITS - 1
+    assert incomplete_units(summary, "gabor") == []
 
 
 def test_an_animal_without_responses_is_left_out():

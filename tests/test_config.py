@@ -318,16 +318,13 @@ LOOP = SCANS["loops"]["loop1"]
             "targets.day3: a stimulus set is there twice",
         ),
         ({"loops": {"l": {**LOOP, "oracle": ["day4"]}}}, "loops.l.oracle: scan 'day4' is not in scans"),
-        ({"loops": {"l": {**LOOP, "oracle": ["day3"]}}}, "scan 'day3' is a later scan twice"),
+        ({"loops": {"l": {**LOOP, "oracle": ["day3"]}}}, "loops.l.oracle: scan 'day3' is a target, or is there twice"),
         ({"loops": {"l": {**LOOP, "targets": {"day1": "mei_vs_rf"}}}}, "'day1' is the source and a later scan as well"),
         ({"matching": {"one_to_one": True}}, "matching.one_to_one: needs a finite matching.max_distance_um"),
+        ({"matching": {"one_to_one": True, "max_distance_um": 0}}, "needs a finite matching.max_distance_um above 0"),
         (
             {"matching": {"method": "structure", "one_to_one": True, "max_distance_um": 9}},
             "matching.one_to_one: is for the method proximity only",
-        ),
-        (
-            {"matching": {"method": "structure", "min_posterior": 0.5}},
-            "there is no posterior with the method structure",
         ),
         ({"loops": {"l/1": SCANS["loops"]["loop1"]}}, "name 'l/1': only letters, digits, '-' and '_' are allowed"),
         ({"scans": {**SCANS["scans"], "mäus": "raw"}}, "name 'mäus': only letters, digits"),

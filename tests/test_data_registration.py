@@ -11,6 +11,7 @@ from exports import make_export
 from neurostatic.cli import main
 from neurostatic.data import read_scan, read_stack_coordinates, read_structure_matches, scan_verdict
 from neurostatic.data.registration import register_units, stack_coordinates, stack_grid
+from neurostatic.data.scans.stacks import require_stacks
 from neurostatic.store import InputError
 
 AFFINE = np.array([[1, 0.1], [0, 1], [0.02, -0.03]])
@@ -245,3 +246,17 @@ def test_structural_cells(export):
     assert read_scan(export).structure_matches is None
     with pytest.raises(InputError, match=r"structure_matches\.csv is not there"):
         read_structure_matches(export)
+
+
+def test_a_scan_of_a_loop_needs_what_cells_are_matched_by(tmp_path):
+    export = make_export(tmp_path / "scan")
+    whole = read_scan(export)
+    for method in ("proximity", "structure"):
+        require_stacks(whole, method)
+    for file in ("stack_coordinates.csv", "structure_matches.csv"):
+        (export / file).unlink()
+    without = read_scan(export)
+    with pytest.raises(InputError, match=r"neither stack_coordinates.csv nor field_registrations.csv is there"):
+        require_stacks(without, "proximity")
+    with pytest.raises(InputError, match=r"structure_matches.csv is not there"):
+        require_stacks(without, "structure")

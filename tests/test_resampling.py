@@ -132,10 +132,26 @@ def test_intervals_of_fractions_cover_at_least_at_their_rate(n_clusters):
 def test_fraction_of_independent_values_is_that_of_clopper_and_pearson():
     hits = np.arange(30) < 21
     expected = stats.binomtest(21, 30).proportion_ci(method="exact")
-    np.testing.assert_allclose(fraction_interval(hits, np.arange(30))[1:3], expected, atol=0.01)
+    np.testing.assert_allclose(fraction_interval(hits, np.arange(30))[1:3], expected)
     everyone = fraction_interval(np.ones(30), np.arange(30))
     np.testing.assert_allclose(everyone[:3], (1.0, stats.binomtest(30, 30).proportion_ci(method="exact").low, 1.0))
     assert fraction_interval(np.zeros(30), np.arange(30))[:2] == (0.0, 0.0)
+
+
+def test_a_fraction_of_one_knows_no_more_than_its_animals_tell():
+    """Rates near one, of which all studies of a few animals are whole: they must not be taken for certain."""
+    rng, covered = np.random.default_rng(0), []
+    cluster = np.repeat(np.arange(5), 20)
+    for _ in range(N_STUDIES):
+        rate = rng.beta(2, 0.1, 5)  # 0.952 on average
+        found = fraction_interval(rng.random(len(cluster)) < rate[cluster], cluster)
+        covered.append(found.low <= 2 / 2.1 <= found.high)
+    assert np.mean(covered) > 0.93
+    assert (
+        fraction_interval(np.ones(40), np.repeat([0, 1], 20)).low
+        < 0.5
+        < fraction_interval(np.ones(40), np.arange(40)).low
+    )
 
 
 def test_a_mean_of_independent_values_has_the_interval_and_p_of_the_t_test():
@@ -143,7 +159,7 @@ def test_a_mean_of_independent_values_has_the_interval_and_p_of_the_t_test():
     found = ClusterBootstrap(np.arange(40), 200_000, 0).mean(values)
     expected = stats.ttest_1samp(values, 0)
     np.testing.assert_allclose(found[:3], (values.mean(), *expected.confidence_interval()), rtol=0.01)
-    np.testing.assert_allclose(found.p_value, expected.pvalue, rtol=0.03)
+    np.testing.assert_allclose([found.t, found.p_value], [expected.statistic, expected.pvalue], rtol=0.03)
 
 
 def test_p_values_of_no_difference_are_uniform():
@@ -167,8 +183,10 @@ def test_too_few_clusters_have_no_interval():
     assert ClusterBootstrap(one, 100, 0).ratio(np.full(5, 3.0), np.full(5, 2.0)).estimate == pytest.approx(1.5)
     assert np.isnan(ClusterBootstrap(np.arange(5), 100, 0).ratio(np.full(5, 3.0), np.full(5, -2.0))).all()
     assert fraction_interval(np.array([1, 0]), np.zeros(2))[0] == 0.5
-    constant = ClusterBootstrap(np.arange(5), 100, 0).mean(np.full(5, 2.0))
-    assert constant[:3] == (2.0, 2.0, 2.0) and np.isnan(constant.p_value)  # nothing to judge by
+    constant = ClusterBootstrap(np.arange(5), 100, 0).mean(np.full(5, 0.1))
+    assert constant[:3] == (0.1,) * 3 and np.isnan(constant.p_value)  # nothing to judge by
+    below = ClusterBootstrap(np.arange(2), 100, 0).ratio(np.array([5.0, -1.0]), np.array([2.0, 1.0]))
+    assert below.estimate == pytest.approx(4 / 3) and np.isnan(below[1:]).all()  # one mean of the two has no logarithm
 
 
 def test_the_seed_decides():

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from neurostatic.closed_loop.confusion import NothingToCompareError
 from neurostatic.closed_loop.matching import checked_unit_map, is_constant
 from neurostatic.resampling import complete_units, diagonal_test
 from neurostatic.statistics import pearson
@@ -28,8 +29,11 @@ def match_oracle_correlation(
         n_images.
 
     Raises:
-        InputError: units of unit_map missing from a scan, or fewer than 3 repeated images in common.
+        NothingToCompareError: no match, or fewer than 3 repeated images in common.
+        InputError: units of unit_map missing from a scan.
     """
+    if unit_map.empty:
+        raise NothingToCompareError("match quality: no cell was found again")
     unit_map = checked_unit_map(unit_map).sort_values("src_unit_id")
     means = []
     for name, responses, column in [("source", source, "src_unit_id"), ("target", target, "unit_id")]:
@@ -44,7 +48,7 @@ def match_oracle_correlation(
         means.append(groups.mean(skipna=False)[groups.size() >= min_repeats])
     shared = means[0].index.intersection(means[1].index)
     if len(shared) < 3:
-        raise InputError(
+        raise NothingToCompareError(
             f"match quality: {len(shared)} images were shown {min_repeats} times or more in both scans; "
             "at least 3 are needed"
         )
@@ -65,15 +69,15 @@ def match_agreement(
 ) -> dict[str, float]:
     """How far the own match stands out among the correlations of `match_oracle_correlation`.
 
-    own = mean_i r_ii, other = mean_{i != j} r_ij, own_best_fraction = fraction of i with r_ii = max_j r_ij. NaN is
-    left out; a source unit takes part in the fraction if it and another match have a correlation. p_value is of the
-    sum of r_ii against re-matched cells (`diagonal_test`), one-sided, of the units without a NaN.
+    own = mean_i r_ii, other = mean_{i != j} r_ij; own_best_fraction: of the matched cells that correlate with their own
+    source unit more than with any other. p_value is of the sum of r_ii against re-matched cells (`diagonal_test`),
+    one-sided. All of the units that are left when those with missing correlations are dropped.
 
     Args:
         correlation: (source_unit_id, matched_unit_id), both of the same ids in one order.
 
     Returns:
-        n_units (with a correlation of their own), own, other, own_best_fraction, p_value; NaN where nothing is left.
+        n_units, own, other, own_best_fraction, p_value; NaN with fewer than 2 units.
 
     Raises:
         InputError: the two dimensions have different ids.
@@ -81,23 +85,13 @@ def match_agreement(
     correlation = correlation.transpose("source_unit_id", "matched_unit_id")
     if not np.array_equal(correlation["source_unit_id"], correlation["matched_unit_id"]):
         raise InputError("match agreement: source_unit_id and matched_unit_id must be the same ids in one order")
-    values = correlation.values
-    diagonal = np.eye(len(values), dtype=bool)
-    own = values[diagonal]
-    others = values[~diagonal].reshape(len(own), -1)
-    judged = np.isfinite(own) & np.isfinite(others).any(1)
-    best = [r >= np.nanmax(row) for r, row in zip(own[judged], others[judged], strict=True)]
-    keep = complete_units(values)
-    p_value = diagonal_test([values[np.ix_(keep, keep)]], n_permutations, seed).trace_p if keep.sum() > 1 else np.nan
-    return {
-        "n_units": int(np.isfinite(own).sum()),
-        "own": _mean(own),
-        "other": _mean(others),
-        "own_best_fraction": _mean(np.array(best, dtype=float)),
-        "p_value": p_value,
-    }
-
-
-def _mean(values: np.ndarray) -> float:
-    values = values[np.isfinite(values)]
-    return float(values.mean()) if values.size else np.nan
+    keep = complete_units(correlation.values)
+    values = correlation.values[np.ix_(keep, keep)]
+    n_units = len(values)
+    names = ("own", "other", "own_best_fraction", "p_value")
+    if n_units < 2:
+        return {"n_units": n_units, **dict.fromkeys(names, np.nan)}
+    found = diagonal_test([values], n_permutations, seed)
+    other = values[~np.eye(n_units, dtype=bool)].mean()
+    judged = (found.trace / n_units, float(other), found.n_best / n_units, found.trace_p)
+    return {"n_units": n_units, **dict(zip(names, judged, strict=True))}

@@ -118,7 +118,7 @@ def _reason(match, method: str, taken: set, max_distance_um: float, min_vote_fra
     """Why a match does not count, the kind of reason before a colon; "" if it does."""
     if pd.isna(match.unit_id):
         if method == "structure":
-            return "is in a structural cell with no unit of the target scan"
+            return "is in no structural cell, or in one with no unit of the target scan"
         return "has no position in a stack that both scans share"
     if match.mean_distance_um > max_distance_um:
         distance = f"{match.mean_distance_um:.1f} um"
@@ -130,7 +130,7 @@ def _reason(match, method: str, taken: set, max_distance_um: float, min_vote_fra
         return f"one to one: unit {match.unit_id:.0f}, {match.mean_distance_um:.1f} um away, fits another unit better"
     if match.lost:
         return f"no cell within {max_distance_um:g} um: none on average over the stacks that both scans share"
-    if match.match_freq < min_vote_fraction * match.total_stacks:
+    if match.match_freq / match.total_stacks < min_vote_fraction:
         votes = f"{match.match_freq:.0f} of {match.total_stacks:.0f} stacks agree on unit {match.unit_id:.0f}"
         return f"too few votes: {votes}, less than a fraction of {min_vote_fraction:g}"
     if match.posterior < min_posterior:

@@ -121,6 +121,7 @@ def set_confusion(
     manifest: pd.DataFrame,
     source: str,
     unit_map: pd.DataFrame,
+    pair: tuple[str, str],
 ) -> pd.DataFrame:
     """Confusion of one scan and one stimulus set, raw, normalized and z-scored (`scan_confusion`).
 
@@ -129,22 +130,34 @@ def set_confusion(
         images: (trial,) image_class and image_id of what was shown.
         manifest: of the stimulus set: image_class, image_id, owner_scan, owner_unit_id, x_shift, y_shift. Trials of
             other images, or of images made for units of another scan than `source`, only enter mean and std.
+        pair: model_type of the set's MEIs and of its controls.
 
     Returns:
         The table of `scan_confusion` with a column response.
 
     Raises:
-        NothingToCompareError, InputError: as `scan_confusion`.
+        NothingToCompareError: as `scan_confusion`, or no MEI of a matched unit was shown.
+        InputError: as `scan_confusion`, or an image stands twice in the manifest.
     """
+    twice = manifest[manifest.duplicated(["image_class", "image_id"])]
+    names = [f"{row.image_class}/{row.image_id} is listed more than once" for row in twice.itertuples()]
+    report_problems("manifest of a stimulus set", names)
+    model_types = {image_class: name for image_class, name in MODEL_TYPES.items() if name in pair}
     trials = manifest.set_index(["image_class", "image_id"]).reindex(images)
     ours = trials["owner_scan"] == source
     owner = trials["owner_unit_id"].where(ours, NOT_MATCHED).fillna(NOT_MATCHED).astype(int).to_numpy()
     centered = ((trials["x_shift"] == 0) & (trials["y_shift"] == 0)).to_numpy()
     image_class = images.get_level_values(0).to_numpy()
     tables = [
-        scan_confusion(responses, unit_ids, image_class, owner, centered, unit_map, response).assign(response=response)
+        scan_confusion(responses, unit_ids, image_class, owner, centered, unit_map, response, model_types).assign(
+            response=response
+        )
         for response in RESPONSES
     ]
+    if not (tables[0]["model_type"] == pair[0]).any():
+        raise NothingToCompareError(
+            "confusion of a scan: no trial shows a centered MEI of a matched unit, only controls"
+        )
     return pd.concat(tables, ignore_index=True)
 
 
@@ -168,7 +181,9 @@ def pool_confusions(tables: list[pd.DataFrame]) -> pd.DataFrame:
     problems = [] if tables else ["there is no scan"]
     problems += [f"table {i} lists an entry twice" for i, t in enumerate(tables) if t.duplicated(ENTRY).any()]
     report_problems("pooled confusion", problems)
-    rows = pd.concat(tables, ignore_index=True)
+    # A skipped scan's table has no rows, and, read from a file, no types.
+    types = dict.fromkeys(ENTRY[1:], int) | {"mu_resp": float, "var_resp": float, "n_repeats": int}
+    rows = pd.concat(tables, ignore_index=True).astype(types)
     rows["n"] = rows["n_repeats"].where(rows["mu_resp"].notna(), 0)
     rows["sum"] = (rows["n"] * rows["mu_resp"]).fillna(0.0)
     totals = rows.groupby(ENTRY)[["n", "sum"]].transform("sum")
@@ -203,17 +218,20 @@ def confusion_matrix(table: pd.DataFrame, model_type: str) -> xr.DataArray:
     )
 
 
-def constant_cells(responses: np.ndarray, unit_ids: np.ndarray, unit_map: pd.DataFrame) -> pd.DataFrame:
-    """Matched cells whose response never changes: normalized and z-scored they are NaN.
+def cells_without_scale(responses: np.ndarray, unit_ids: np.ndarray, unit_map: pd.DataFrame) -> pd.DataFrame:
+    """Matched cells that are NaN normalized and z-scored, and why: constant, or with missing responses.
 
     Args:
         responses: (trial, unit); unit_ids: (unit,); unit_map: as for `scan_confusion`.
 
     Returns:
-        src_unit_id, unit_id.
+        src_unit_id, unit_id, reason.
     """
-    constant = np.asarray(unit_ids)[is_constant(np.asarray(responses))]
-    return unit_map.loc[unit_map["unit_id"].isin(constant), ["src_unit_id", "unit_id"]].reset_index(drop=True)
+    responses = np.asarray(responses)
+    cells = pd.DataFrame({"unit_id": unit_ids, "reason": ""})
+    cells.loc[is_constant(responses), "reason"] = "responds alike in every trial: it cannot be normalized"
+    cells.loc[np.isnan(responses).any(0), "reason"] = "has trials without a response: it cannot be normalized"
+    return unit_map[["src_unit_id", "unit_id"]].merge(cells[cells["reason"] != ""], on="unit_id")
 
 
 def confusion_dataset(
@@ -264,18 +282,6 @@ def confusion_dataset(
             "target": np.array(list(unit_maps), dtype=str),
         },
     )
-
-
-def confusion_table(confusion: xr.Dataset, kind: str, response: str) -> pd.DataFrame:
-    """The table of `pool_confusions` that was packed by `confusion_dataset`, without var_resp and n_scans.
-
-    Returns:
-        model_type, image_unit_id, matched_unit_id, mu_resp, sem_resp, n_repeats of the entries with a trial.
-    """
-    chosen = confusion[["mu", "sem", "n"]].sel(kind=kind, response=response, drop=True)
-    table = chosen.to_dataframe(dim_order=ENTRY).reset_index()
-    table = table.rename(columns={"mu": "mu_resp", "sem": "sem_resp", "n": "n_repeats"})
-    return table[table["n_repeats"] > 0].reset_index(drop=True)
 
 
 def _scaled(cells: np.ndarray, response: str) -> np.ndarray:

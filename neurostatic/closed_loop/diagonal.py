@@ -6,10 +6,10 @@ from scipy import stats
 
 from neurostatic.closed_loop.confusion import MODEL_TYPES, pool_confusions
 from neurostatic.config.sections import STIMULUS_SETS
+from neurostatic.resampling import LEVEL
 from neurostatic.statistics import benjamini_hochberg, hedges_g, welch_from_summary
 
 PUBLISHED_PAIR = ("cnn", "linear")  # model_type of MEIs and of controls
-LEVEL = 0.95
 ENTRY_COLUMNS = [
     "unit_id", "mei_resp", "mei_sem", "mei_n", "control_resp", "control_sem", "control_n", "diff_resp", "diff_sem",
     "t_diff", "diff_rank", "t_rank", "df", "p_value", "q_value", "diff_low", "diff_high", "hedges_g",
@@ -94,16 +94,17 @@ def diagonal_targets(tables: list[pd.DataFrame], pair: tuple[str, str] = PUBLISH
 
     Returns:
         unit_id, target_unit_id, mei_scan_n, control_scan_n: one value a scan in the order of the tables, joined by ';',
-        empty where the unit was not matched (or its image not shown) in that scan.
+        empty where the unit was not matched (or its image not shown) in that scan; 0 trials where it has no value.
     """
     columns = []
     for table in tables:
         own = table[table["image_unit_id"] == table["matched_unit_id"]].set_index("image_unit_id")
+        own = own.assign(n_repeats=own["n_repeats"].where(own["mu_resp"].notna(), 0))
         n = own.pivot(columns="model_type", values="n_repeats").reindex(columns=list(pair))
         n = n.rename(columns=dict(zip(pair, ("mei_scan_n", "control_scan_n"), strict=True)))
         columns.append(n.assign(target_unit_id=own["target_unit_id"].groupby(level=0).first()).astype("Int64"))
     units = sorted(set().union(*(column.index for column in columns)))
-    joined = pd.DataFrame({"unit_id": units})
+    joined = pd.DataFrame({"unit_id": np.array(units, dtype=int)})
     for name in ("target_unit_id", "mei_scan_n", "control_scan_n"):
         values = [column[name].reindex(units).astype("string").fillna("") for column in columns]
         joined[name] = [";".join(row) for row in zip(*values, strict=True)]

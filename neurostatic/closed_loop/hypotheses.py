@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from neurostatic.closed_loop.confusion import RESPONSES, confusion_matrix
 from neurostatic.closed_loop.diagonal import PUBLISHED_PAIR, diagonal_entries
@@ -41,26 +40,28 @@ def loop_tests(
     On the diagonals of MEIs and controls (n = units with both):
     - mei_vs_control_wilcoxon: Wilcoxon signed rank of MEI - control, two-sided; effect: rank_biserial;
     - mei_greater_fraction: units with MEI > control, and their fraction;
-    - mean_difference: mean of MEI - control; statistic and p of a t test over clusters;
-    - ratio_of_means: mean MEI / mean control (not for z-scores, whose zero is arbitrary), tested against 1;
+    - mean_difference: mean of MEI - control, t test;
+    - ratio_of_means: mean MEI / mean control (not for z-scores, whose zero is arbitrary), t test of its logarithm;
     - mei_mean, control_mean;
     - welch_mei_greater_p05, welch_control_greater_p05: units with Welch p < 0.05 each way, and their fraction.
 
-    Intervals are of 95 %, by the hierarchical bootstrap over animals > units > trials: the outermost level of which
-    there are two or more is resampled (animals, otherwise units), and carries the levels below. Wilcoxon's test and the
-    shuffles, within each loop, take cells as independent.
+    Intervals of 95 % and t tests are by the hierarchical bootstrap over animals > units > trials (`ClusterBootstrap`):
+    the outermost level of which there are two or more is resampled (animals, otherwise units), and carries the levels
+    below. Wilcoxon's test and the shuffles, within each group, take cells as independent: where animals differ, they
+    speak of these animals alone, and the t tests of animals.
 
     Args:
-        summaries: loop -> table of `pool_confusions`.
+        summaries: group -> table of `pool_confusions`. A group is the cells of one source scan; no two groups may have
+            a cell in common.
         response: the kind of response they were pooled from, raw | normalized | zscore.
         seed: of shuffles and resamples.
-        animals: loop -> animal; None if all are of one.
+        animals: group -> animal; None if all are of one.
         pair: model_type of the MEIs and of the controls.
 
     Returns:
         test, statistic, p_value, effect, estimate (of the effect), low, high, n (units), n_animals. NaN where a row is
         a description and no test, where an effect has no interval, and where there are fewer than 2 units (1 for the
-        Welch counts); a loop with a single complete unit takes no part in the tests of the matrices.
+        Welch counts); a group with a single complete unit takes no part in the tests of the matrices.
 
     Raises:
         InputError: an unknown response.
@@ -68,13 +69,10 @@ def loop_tests(
     known = f"response '{response}' is unknown; allowed: {', '.join(RESPONSES)}"
     report_problems("tests of a loop", [] if response in RESPONSES else [known])
     animals = animals or dict.fromkeys(summaries, "")
-    matrices = {loop: _complete_matrix(summary, pair[0]) for loop, summary in summaries.items()}
-    matrices = {loop: matrix for loop, matrix in matrices.items() if len(matrix) >= 2}
+    matrices = {group: _complete_matrix(summary, pair[0]) for group, summary in summaries.items()}
+    matrices = {group: matrix for group, matrix in matrices.items() if len(matrix) >= 2}
     entries = pd.concat(
-        [
-            diagonal_entries(summary, pair).assign(loop=loop, animal=animals[loop])
-            for loop, summary in summaries.items()
-        ],
+        [diagonal_entries(summary, pair).assign(animal=animals[group]) for group, summary in summaries.items()],
         ignore_index=True,
     )
     rows = _matrix_tests(matrices, animals, seed, n_permutations, n_resamples)
@@ -82,27 +80,34 @@ def loop_tests(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _complete_matrix(summary: pd.DataFrame, model_type: str) -> xr.DataArray | tuple[()]:
+def incomplete_units(summary: pd.DataFrame, model_type: str) -> list[int]:
+    """Units that the tests of the matrix leave out, so that no entry of it is missing."""
     if not (summary["model_type"] == model_type).any():
-        return ()
+        return []
     matrix = confusion_matrix(summary, model_type)
-    keep = complete_units(matrix.to_numpy())
-    return matrix[keep, keep]
+    return matrix["image_unit_id"].values[~complete_units(matrix.to_numpy())].tolist()
+
+
+def _complete_matrix(summary: pd.DataFrame, model_type: str) -> np.ndarray:
+    if not (summary["model_type"] == model_type).any():
+        return np.empty((0, 0))
+    matrix = confusion_matrix(summary, model_type).to_numpy()
+    keep = complete_units(matrix)
+    return matrix[np.ix_(keep, keep)]
 
 
 def _matrix_tests(
-    matrices: dict[str, xr.DataArray], animals: dict[str, str], seed: int, n_permutations: int, n_resamples: int
+    matrices: dict[str, np.ndarray], animals: dict[str, str], seed: int, n_permutations: int, n_resamples: int
 ) -> list[tuple]:
     found, dominance, own_best = DiagonalTest(np.nan, np.nan, np.nan, np.nan), NO_INTERVAL, NO_INTERVAL
-    n, n_animals = sum(map(len, matrices.values())), len({animals[loop] for loop in matrices})
+    n, n_animals = sum(map(len, matrices.values())), len({animals[group] for group in matrices})
     if matrices:
-        arrays = [matrix.to_numpy() for matrix in matrices.values()]
+        arrays = list(matrices.values())
         found = diagonal_test(arrays, n_permutations, seed)
         own = np.concatenate([array.diagonal() for array in arrays])
         best_other = np.concatenate([_others(array).max(0) for array in arrays])
         other = np.concatenate([_others(array).mean(0) for array in arrays])
-        animal = np.repeat([animals[loop] for loop in matrices], [len(array) for array in arrays])
-        clusters = _clusters(animal, np.concatenate([matrix["matched_unit_id"] for matrix in matrices.values()]))
+        clusters = _clusters(np.repeat([animals[group] for group in matrices], [len(array) for array in arrays]))
         dominance = ClusterBootstrap(clusters, n_resamples, seed).mean(own - other)
         own_best = fraction_interval(own > best_other, clusters)  # a tie with another image is no preference
     return [
@@ -115,7 +120,7 @@ def _diagonal_tests(entries: pd.DataFrame, response: str, seed: int, n_resamples
     n, n_animals = len(entries), entries["animal"].nunique()
     mei, control = entries["mei_resp"].to_numpy(), entries["control_resp"].to_numpy()
     difference = mei - control
-    clusters = _clusters(entries["animal"].to_numpy(), entries["unit_id"].to_numpy())
+    clusters = _clusters(entries["animal"].to_numpy())
     counts = (n, n_animals)
     greater, over, of_mei, of_control, ratio = [NO_INTERVAL] * 5
     n_greater, effect = np.nan, np.nan
@@ -129,10 +134,10 @@ def _diagonal_tests(entries: pd.DataFrame, response: str, seed: int, n_resamples
     rows = [
         ("mei_vs_control_wilcoxon", rank_sum, p, "rank_biserial", effect, np.nan, np.nan, *counts),
         ("mei_greater_fraction", n_greater, np.nan, "fraction", *greater[:3], *counts),
-        ("mean_difference", np.nan, over.p_value, "mean_difference", *over[:3], *counts),
+        ("mean_difference", over.t, over.p_value, "mean_difference", *over[:3], *counts),
     ]
     if response != "zscore":
-        rows.append(("ratio_of_means", np.nan, ratio.p_value, "ratio", *ratio[:3], *counts))
+        rows.append(("ratio_of_means", ratio.t, ratio.p_value, "ratio", *ratio[:3], *counts))
     rows.append(("mei_mean", np.nan, np.nan, "mean", *of_mei[:3], *counts))
     rows.append(("control_mean", np.nan, np.nan, "mean", *of_control[:3], *counts))
     tested = entries[entries["p_value"].notna()]
@@ -151,6 +156,6 @@ def _others(matrix: np.ndarray) -> np.ndarray:
     return matrix.T[~np.eye(n, dtype=bool)].reshape(n, n - 1).T
 
 
-def _clusters(animals: np.ndarray, unit_ids: np.ndarray) -> np.ndarray:
-    """What is resampled: animals; or, if all are of one, units, of which several loops may have the same."""
-    return animals if len(np.unique(animals)) > 1 else unit_ids
+def _clusters(animals: np.ndarray) -> np.ndarray:
+    """What is resampled: animals, or, if all are of one, units."""
+    return animals if len(np.unique(animals)) > 1 else np.arange(len(animals))

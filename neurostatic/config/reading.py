@@ -189,9 +189,11 @@ def _contradictions(built: dict) -> list[str]:
 def _unfit_sets(built: dict, loops: dict[str, Loop]) -> list[str]:
     """Stimulus sets that are shown but not made, or whose parts are not made."""
     problems, stimuli, natural = [], built["stimuli"], built["natural"]
-    later = [scan for loop in loops.values() for scan in (*loop.targets, *loop.oracle)]
-    problems += [f"loops: scan '{s}' is a later scan twice" for s in dict.fromkeys(later) if later.count(s) > 1]
+    targets = [scan for loop in loops.values() for scan in loop.targets]
+    problems += [f"loops: scan '{s}' is a target twice" for s in dict.fromkeys(targets) if targets.count(s) > 1]
     for name, loop in loops.items():
+        both = [scan for scan in loop.oracle if scan in targets or loop.oracle.count(scan) > 1]
+        problems += [f"loops.{name}.oracle: scan '{s}' is a target, or is there twice" for s in dict.fromkeys(both)]
         twice = [scan for scan, kinds in loop.targets.items() if len(set(kinds)) < len(kinds)]
         problems += [f"loops.{name}.targets.{scan}: a stimulus set is there twice" for scan in twice]
         if loop.source in (*loop.targets, *loop.oracle):
@@ -220,13 +222,12 @@ def _unfit_sets(built: dict, loops: dict[str, Loop]) -> list[str]:
 
 def _unfit_filters(matching: Matching) -> list[str]:
     problems = []
-    if matching.one_to_one and not math.isfinite(matching.max_distance_um):
-        problems.append("matching.one_to_one: needs a finite matching.max_distance_um, beyond which a cell is lost")
-    if matching.method == "structure":
-        if matching.one_to_one:
-            problems.append("matching.one_to_one: is for the method proximity only")
-        if matching.min_posterior > 0:
-            problems.append("matching.min_posterior: there is no posterior with the method structure")
+    if matching.one_to_one and not 0 < matching.max_distance_um < math.inf:
+        problems.append(
+            "matching.one_to_one: needs a finite matching.max_distance_um above 0, beyond which a cell is lost"
+        )
+    if matching.one_to_one and matching.method == "structure":
+        problems.append("matching.one_to_one: is for the method proximity only")
     return problems
 
 

@@ -35,7 +35,7 @@ def match_figure(matches: pd.DataFrame) -> Figure:
     """How far matched cells lie apart, how many stacks agree on the match, and how probable it is.
 
     Args:
-        matches: mean_distance_um, runner_up_um, match_freq, total_stacks, posterior of each match.
+        matches: displacement_um, mean_distance_um, runner_up_um, match_freq, total_stacks, posterior of each match.
     """
     figure, axes = panels(9.4, 3.1, n_columns=3)
     _draw_distances(axes[0], matches)
@@ -59,7 +59,8 @@ def match_figure(matches: pd.DataFrame) -> Figure:
 
 
 def _draw_distances(axis: Axes, matches: pd.DataFrame) -> None:
-    distance, runner_up = finite(matches.mean_distance_um), finite(matches.runner_up_um)
+    near = matches.displacement_um.fillna(matches.mean_distance_um)  # there is no displacement by structural cells
+    distance, runner_up = finite(near), finite(matches.runner_up_um)
     longest = np.append(distance, runner_up).max(initial=1.0)
     bins = np.arange(0, longest + 1, max(1.0, np.ceil(longest / MAX_DISTANCE_BINS)))
     bins = np.append(bins, bins[-1] + bins[1])

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from neurostatic.report.figures_closed_loop import CONTROL_NAMES, MANY_CELLS, MEI_NAMES
-from neurostatic.report.markup import count, number, p_value
-from neurostatic.report.outcomes import Outcome, interval_in_words, outcome_of
+from neurostatic.report.markup import count, number
+from neurostatic.report.outcomes import Outcome, interval_in_words, outcome_of, preference_p
 from neurostatic.report.style import CNN, LINEAR, finite, name_axes, panels
 
 RESPONSE = "normalized"
@@ -94,14 +94,12 @@ def _draw_bar(axis: Axes, x: float, values: np.ndarray, of_mean: Outcome, color:
 
 
 def _title(tests: pd.DataFrame, kind: str, separator: str) -> str:
-    """Ratio of means with its interval; Wilcoxon's p and the number of cells."""
-    ratio, wilcoxon = (
-        outcome_of(tests, kind, RESPONSE, name) for name in ("ratio_of_means", "mei_vs_control_wilcoxon")
-    )
+    """Ratio of means with its interval; the p and the number of cells."""
+    ratio = outcome_of(tests, kind, RESPONSE, "ratio_of_means")
     if not ratio.n:
         return "no cell was tested"
     cells = count(ratio.n, "cell") + (f" of {ratio.n_animals} animals" if ratio.n_animals > 1 else "")
     return (
         f"ratio of means {number(ratio.estimate, '.2f')} ({interval_in_words(ratio, '.2f')}){separator}"
-        f"Wilcoxon p = {p_value(wilcoxon.p_value)}, {cells}"
+        f"{preference_p(tests, kind)}, {cells}"
     )

@@ -240,7 +240,7 @@ def _closed_loop(loop: LoopResult) -> str:
         f"{options['n_permutations']} permutations (seed {options['seed']}). MEIs against controls: Wilcoxon's "
         "signed-rank test over cells with the rank-biserial correlation; Welch's t test for each cell, q values after "
         "Benjamini and Hochberg (1995). 95 % intervals: of means and ratios by the bootstrap over cells (over animals "
-        f"where there are several loops), {options['n_resamples']} resamples with quantiles of t; of fractions after "
+        f"where there are several), {options['n_resamples']} resamples with quantiles of t; of fractions after "
         "Clopper and Pearson (of several animals Korn and Graubard 1998); of single cells after Welch."
     )
 

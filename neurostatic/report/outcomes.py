@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from neurostatic.report.markup import NONE, number
+from neurostatic.report.markup import NONE, number, p_value
 
 
 class Outcome(NamedTuple):
@@ -30,6 +30,16 @@ def outcome_of(tests: pd.DataFrame, kind: str, response: str, test: str) -> Outc
     numbers = [float(row[name]) for name in ("estimate", "low", "high")]
     effect = "" if pd.isna(row.effect) else str(row.effect)
     return Outcome(float(row.statistic), float(row.p_value), effect, *numbers, int(row.n), int(row.get("n_animals", 1)))
+
+
+def preference_p(tests: pd.DataFrame, kind: str) -> str:
+    """The p of MEIs against controls: Wilcoxon's over the cells of an animal, of several animals a t test over them."""
+    ratio, wilcoxon = (
+        outcome_of(tests, kind, "normalized", name) for name in ("ratio_of_means", "mei_vs_control_wilcoxon")
+    )
+    if ratio.n_animals > 1:  # cells of an animal are not independent where animals differ
+        return f"t test over {ratio.n_animals} animals p = {p_value(ratio.p_value)}"
+    return f"Wilcoxon p = {p_value(wilcoxon.p_value)}"
 
 
 def significant_cells(diagonal: pd.DataFrame, kind: str, response: str) -> tuple[int, int]:

@@ -61,10 +61,10 @@ def matching_parts(loop: LoopResult, dataset: DatasetResult) -> list[str]:
     parts = [paragraph(sentence(words))]
     if len(matches):
         caption = (
-            "Left: distance between a unit of the source scan and the cell it was matched to, mean over the stacks "
-            "that voted for it, and (outline) the distance of the next nearest cell: matches can be trusted where the "
-            "two do not overlap. Middle: in how many of the structural stacks that cell was the one that was chosen. "
-            "Right: how probable it is that the match is the same cell; colors as in the map."
+            "Left: distance between a unit of the source scan and the cell it was matched to, of positions averaged "
+            "over the stacks and less the shift that all cells share, and (outline) that of the next nearest cell: matches can "
+            "be trusted where the two do not overlap. Middle: in how many of the structural stacks that cell was the "
+            "one that was chosen. Right: how probable it is that the match is the same cell; colors as in the map."
         )
         parts.append(figure(match_figure(matches), "Cell matching.", caption))
     return [*parts, *_map(loop, matches, unmatched), *_oracle(loop)]
@@ -99,7 +99,7 @@ def _oracle(loop: LoopResult) -> list[str]:
     caption = (
         "Do matched cells respond alike? Correlation over natural images repeated in both scans, of a unit of the "
         "source scan with the cell it was matched to (mean over units), and with the cells that the other units were "
-        "matched to. p: permutation test, one-sided. Own is best: units that correlate with no other match more."
+        "matched to. p: permutation test, one-sided. Own is best: matched cells that no other unit is as much like."
     )
     return [table(columns, rows, "Matched cells and natural images.", caption)]
 

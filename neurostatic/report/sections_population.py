@@ -30,13 +30,15 @@ def population_parts(results: Results) -> list[str]:
     if not kinds:
         return [*parts, paragraph("No cell has responses to both its images.")]
     over, pairs = "over the cells of the animal", ""
+    several = results.population is not None and bool((results.population.n_animals > 1).any())
     if results.population is not None:
-        over = "over the cells of the animal, of all loops over animals"
+        over += ", of all loops over animals" if several else ""
         pairs = " A pair of bars is a loop; the last pair and the titles are of the cells of all loops."
     caption = (
         "Mean over cells of the normalized response to the own MEI and to the own control, with its 95 % interval "
         f"(bootstrap {over}, with quantiles of t). A dot is a cell.{pairs} In the titles: mean "
-        "response to MEIs over that to controls with its 95 % interval, and Wilcoxon's signed-rank test over cells."
+        "response to MEIs over that to controls with its 95 % interval, and the p of "
+        + ("a t test of it over animals." if several else "Wilcoxon's signed-rank test over cells.")
     )
     parts.append(figure(bars_figure(groups, kinds), "Mean responses.", caption))
     if results.population is not None:

@@ -4,7 +4,7 @@ import pandas as pd
 
 from neurostatic.report.figures_closed_loop import CONTROL_NAMES, MEI_NAMES
 from neurostatic.report.markup import count, number, p_value, percent, table
-from neurostatic.report.outcomes import Outcome, interval_in_words, outcome_of, significant_cells
+from neurostatic.report.outcomes import Outcome, interval_in_words, outcome_of, preference_p, significant_cells
 
 RESPONSES = ("normalized", "zscore")
 RESPONSE_NAMES = {"normalized": "normalized", "zscore": "z-scored"}
@@ -51,16 +51,17 @@ CORRECTED = {"welch_mei_greater_p05": 0, "welch_control_greater_p05": 1}  # plac
 CORRECTED_QUESTION = "Of these, left when corrected for the number of cells: Benjamini-Hochberg q < 0.05."
 
 
-def table_of_tests(tests: pd.DataFrame, diagonal: pd.DataFrame, kind: str, statistics: dict, over_animals: bool) -> str:
+def table_of_tests(tests: pd.DataFrame, diagonal: pd.DataFrame, kind: str, statistics: dict, together: bool) -> str:
     """Every test of one stimulus set: of normalized responses, and below each of z-scored ones.
 
     Args:
         tests: of one loop, or of all.
         diagonal: of the same cells, with response, kind, diff_resp, q_value.
         statistics: the options that the tests were made with.
-        over_animals: whether the tests are of the cells of several animals.
+        together: whether the tests are of the cells of all loops.
     """
     names = {"mei": MEI_NAMES[kind], "control": CONTROL_NAMES[kind]}
+    over_animals = together and bool((tests.n_animals > 1).any())
     significant = [significant_cells(diagonal, kind, response) for response in RESPONSES]
     rows = []
     for test in dict.fromkeys([*TESTS, *tests.test[tests.kind == kind]]):
@@ -90,7 +91,7 @@ def table_of_tests(tests: pd.DataFrame, diagonal: pd.DataFrame, kind: str, stati
     )
     columns = ["test", "what it asks", "responses", "statistic", "estimate", "95 % interval", "p", "n"]
     columns += ["animals"] if over_animals else []
-    title = f"Tests, {names['mei']} against {names['control']}{', all loops together' if over_animals else ''}."
+    title = f"Tests, {names['mei']} against {names['control']}{', all loops together' if together else ''}."
     return table(columns, rows, title, caption)
 
 
@@ -119,9 +120,9 @@ def kind_in_words(who: str, tests: pd.DataFrame, diagonal: pd.DataFrame, kind: s
         with_chance: whether every cell was shown the images of all of them, so that chance is one in their number.
     """
     mei, control = MEI_NAMES[kind], CONTROL_NAMES[kind]
-    ratio, above, wilcoxon, own_best = (
+    ratio, above, own_best = (
         outcome_of(tests, kind, "normalized", test)
-        for test in ("ratio_of_means", "mei_greater_fraction", "mei_vs_control_wilcoxon", "own_best_permutation")
+        for test in ("ratio_of_means", "mei_greater_fraction", "own_best_permutation")
     )
     if not above.n:
         return f"{who}, {mei} against {control}: no cell was tested."
@@ -130,7 +131,7 @@ def kind_in_words(who: str, tests: pd.DataFrame, diagonal: pd.DataFrame, kind: s
     text = (
         f"{who}, {mei} against {control}: {percent(above.estimate)} of {cells} respond more to their {mei}; the mean "
         f"response to it is {number(ratio.estimate, '.2f')} times that to the {control} (95 % interval "
-        f"{interval_in_words(ratio, '.2f')}), Wilcoxon p = {p_value(wilcoxon.p_value)}; after correction for many "
+        f"{interval_in_words(ratio, '.2f')}), {preference_p(tests, kind)}; after correction for many "
         f"tests (q < 0.05) {more} prefer the {mei} and {less} the {control}."
     )
     if own_best.n:

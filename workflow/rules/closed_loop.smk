@@ -74,6 +74,7 @@ rule compute_confusion:
     params:
         source=lambda wildcards: CONFIG.loops[wildcards.loop].source,
         kinds=lambda wildcards: list(CONFIG.loops[wildcards.loop].targets[wildcards.scan]),
+        matching=asdict(CONFIG.matching),  # so that results do not look current where matches.csv could not be made anew
         code=code("compute_confusion"),
     message:
         "confusion matrix of {wildcards.scan} ({wildcards.loop})"
@@ -116,8 +117,12 @@ rule summarize_confusion:
 
 rule summarize_population:
     input:
-        confusions=expand("results/closed_loop/{loop}/confusion.zarr.zip", loop=CONFIG.loops),
-        verdicts=[f"results/scans/{loop.source}.json" for loop in CONFIG.loops.values()],
+        scans=[
+            f"results/closed_loop/{name}/scans/{scan}.csv"
+            for name, loop in CONFIG.loops.items()
+            for scan in loop.targets
+        ],
+        verdicts=[f"results/scans/{source}.json" for source in SOURCES],
     output:
         "results/closed_loop/population.csv",
     log:
@@ -127,7 +132,11 @@ rule summarize_population:
     conda:
         "../../envs/neurostatic.yaml"
     params:
-        loops=list(CONFIG.loops),
+        scans=[
+            {"source": loop.source, "kinds": list(kinds)}
+            for loop in CONFIG.loops.values()
+            for kinds in loop.targets.values()
+        ],
         statistics=asdict(CONFIG.statistics),
         code=code("summarize_population"),
     message:

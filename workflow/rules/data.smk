@@ -40,6 +40,7 @@ rule import_scan:
         "../../envs/neurostatic.yaml"
     params:
         source=scan_source,
+        matching=lambda wildcards: CONFIG.matching.method if wildcards.scan in LOOP_SCANS else "",
         code=code("import_scan"),
     message:
         "checking {wildcards.scan}"

@@ -1,6 +1,8 @@
 """What the rules read, worked out from the config: named lists, and functions of the wildcards."""
 
 LOOP_OF_TARGET = {target: loop for loop in CONFIG.loops.values() for target in loop.targets}
+SOURCES = list(dict.fromkeys(loop.source for loop in CONFIG.loops.values()))
+LOOP_SCANS = {scan for loop in CONFIG.loops.values() for scan in (loop.source, *loop.targets, *loop.oracle)}
 ORACLE_SCANS = [scan for loop in CONFIG.loops.values() for scan in loop.oracle]
 EXPORTED_FILES = [*TRACES_FORM, *OPTIONAL_FILES]
 SIMULATED = [scan for scan, source in CONFIG.scans.items() if source == SIMULATE]

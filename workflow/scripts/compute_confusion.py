@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from door import door, origin
 
-from neurostatic.closed_loop.confusion import SCAN_COLUMNS, NothingToCompareError, constant_cells, set_confusion
-from neurostatic.closed_loop.diagonal import DIAGONAL_COLUMNS, scan_diagonal
+from neurostatic.closed_loop.confusion import SCAN_COLUMNS, NothingToCompareError, cells_without_scale, set_confusion
+from neurostatic.closed_loop.diagonal import DIAGONAL_COLUMNS, pair_of, scan_diagonal
 from neurostatic.stimuli.files import check_shown
 from neurostatic.store import load_arrays, open_arrays, read_table, write_table
 
@@ -18,9 +18,9 @@ with door(snakemake):
     data = open_arrays(snakemake.input.store)
     data = load_arrays(data.isel(unit=data.unit_id.isin(matches.unit_id.to_numpy()).values), snakemake.input.store)
     images = pd.MultiIndex.from_arrays([data.image_class.values.astype(object), data.image_id.values])
-    constant = constant_cells(data.responses.values, data.unit_id.values, matches)
-    constant = constant.set_axis(["unit_id", "target_unit_id"], axis=1)
-    left_out = [constant.assign(reason="responds alike in every trial: it cannot be normalized")]
+    responses = data.responses.values, data.unit_id.values
+    unscaled = cells_without_scale(*responses, matches)
+    left_out = [unscaled.rename(columns={"unit_id": "target_unit_id", "src_unit_id": "unit_id"})]
     tables = [pd.DataFrame(columns=["kind", "response", *SCAN_COLUMNS])]
     diagonals = [pd.DataFrame(columns=["kind", "response", *DIAGONAL_COLUMNS])]
     for kind, path in zip(snakemake.params.kinds, snakemake.input.manifests, strict=True):
@@ -29,13 +29,15 @@ with door(snakemake):
             shown_px, shown = np.load(snakemake.input.shown[0], mmap_mode="r"), read_table(snakemake.input.shown[1])
             n_same = check_shown(Path(path).parent, shown, shown_px, scan)
             print(f"{n_same} of {len(manifest)} images of {kind} are in the scan to the pixel")
-        responses = data.responses.values, data.unit_id.values
+        pair = pair_of(kind)
         try:
-            table = set_confusion(*responses, images, manifest, snakemake.params.source, matches)
+            table = set_confusion(*responses, images, manifest, snakemake.params.source, matches, pair)
         except NothingToCompareError as reason:
             print(f"{scan}, {kind}: left out, {reason}")
             left_out.append(pd.DataFrame({"reason": [f"left out of {kind}: {reason}"]}))
             continue
+        if pair[1] not in set(table.model_type):
+            left_out.append(pd.DataFrame({"reason": [f"{kind}: no trial shows a control image of a matched cell"]}))
         tables.append(table.assign(kind=kind))
         diagonals.append(scan_diagonal(table, kind).assign(kind=kind))
     made = origin(snakemake)

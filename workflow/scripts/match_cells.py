@@ -27,6 +27,7 @@ with door(snakemake):
     files = [(snakemake.input.source_verdict, snakemake.input.source)]
     files += zip(snakemake.input.later_verdicts, snakemake.input.later, strict=True)
     by_structure = options["method"] == "structure"
+    limits = {**options, "min_posterior": 0.0} if by_structure else options
     positions = [NO_POSITIONS if by_structure else somata(*file, read_stack_coordinates) for file in files]
     structures = [somata(*file, read_structure_matches) if by_structure else None for file in files]
     found, lost = [], []
@@ -34,7 +35,7 @@ with door(snakemake):
         kinds = loop["targets"].get(scan, list(owners))  # an oracle scan concerns every cell
         wanted = sorted(set().union(*(owners[kind] for kind in kinds)))
         structure = (structures[0], structures[i]) if by_structure else None
-        matches, unmatched = match_cells(positions[0], positions[i], wanted, structure=structure, **options)
+        matches, unmatched = match_cells(positions[0], positions[i], wanted, structure=structure, **limits)
         found.append(matches.assign(scan=scan))
         lost.append(unmatched.assign(scan=scan))
         print(f"{scan}: {len(matches)} of {len(wanted)} cells, median {matches.mean_distance_um.median():.1f} um away")

@@ -5,27 +5,34 @@ from door import door, origin
 
 from neurostatic.closed_loop.confusion import confusion_dataset, pool_confusions
 from neurostatic.closed_loop.diagonal import diagonal_entries, diagonal_targets, pair_of
-from neurostatic.closed_loop.hypotheses import loop_tests
+from neurostatic.closed_loop.hypotheses import incomplete_units, loop_tests
 from neurostatic.store import read_table, write_arrays, write_table
 
 with door(snakemake):
     loop, targets, options = snakemake.wildcards.loop, snakemake.params.targets, dict(snakemake.params.statistics)
     scans = dict(zip(targets, map(read_table, snakemake.input.scans), strict=True))
     matches, unmatched = read_table(snakemake.input.matches), read_table(snakemake.input.unmatched)
-    summaries, diagonals, tests = {}, [], []
+    summaries, diagonals, tests, gaps = {}, [], [], []
     for kind in dict.fromkeys(kind for kinds in targets.values() for kind in kinds):
         shown = [table[table.kind == kind] for scan, table in scans.items() if kind in targets[scan]]
-        of_cells = diagonal_targets([table[table.response == "raw"] for table in shown], pair_of(kind))
         for response in ("normalized", "zscore"):
-            summary = pool_confusions([table[table.response == response] for table in shown])
-            summaries[kind, response] = summary
+            of_scans = [table[table.response == response] for table in shown]
+            summaries[kind, response] = summary = pool_confusions(of_scans)
+            of_cells = diagonal_targets(of_scans, pair_of(kind))
             diagonal = diagonal_entries(summary, pair_of(kind)).merge(of_cells, on="unit_id", how="left")
             test = loop_tests({loop: summary}, response, pair=pair_of(kind), **options).drop(columns="n_animals")
             diagonals.append(diagonal.assign(loop=loop, kind=kind, response=response))
             tests.append(test.assign(loop=loop, kind=kind, response=response))
-    unmatched = unmatched[unmatched.scan.isin(targets)].rename(columns={"src_unit_id": "unit_id", "unit_id": "nearest"})
-    left_out = [unmatched[["scan", "unit_id", "reason"]], *map(read_table, snakemake.input.left_out)]
-    left_out = pd.concat(left_out).astype({"unit_id": "Int64", "target_unit_id": "Int64"})
+        units = incomplete_units(summaries[kind, "normalized"], pair_of(kind)[0])
+        reason = f"{kind}, tests of the matrix: no response to the MEI of another cell, or of another to its own"
+        gaps.append(
+            pd.DataFrame(
+                {"scan": " + ".join(s for s in targets if kind in targets[s]), "unit_id": units, "reason": reason}
+            )
+        )
+    unmatched = unmatched.rename(columns={"src_unit_id": "unit_id", "unit_id": "target_unit_id"})
+    left_out = pd.concat([unmatched, *map(read_table, snakemake.input.left_out), *gaps])
+    left_out = left_out.astype({"unit_id": "Int64", "target_unit_id": "Int64"})
     made, keys = origin(snakemake, options["seed"]), ["loop", "kind", "response"]
     diagonals, tests = (pd.concat(tables).set_index(keys).reset_index() for tables in (diagonals, tests))
     found = {scan: matches[matches.scan == scan] for scan in targets}

@@ -6,21 +6,25 @@ from pathlib import Path
 import pandas as pd
 from door import door, origin
 
-from neurostatic.closed_loop.confusion import confusion_table
+from neurostatic.closed_loop.confusion import pool_confusions
 from neurostatic.closed_loop.diagonal import pair_of
 from neurostatic.closed_loop.hypotheses import loop_tests
-from neurostatic.store import read_arrays, write_table
+from neurostatic.store import read_table, write_table
 
 with door(snakemake):
     options = dict(snakemake.params.statistics)
-    confusions = dict(zip(snakemake.params.loops, map(read_arrays, snakemake.input.confusions), strict=True))
-    verdicts = [json.loads(Path(path).read_text()) for path in snakemake.input.verdicts]
-    animals = {loop: str(verdict["info"]["animal_id"]) for loop, verdict in zip(confusions, verdicts, strict=True)}
+    info = {Path(path).stem: json.loads(Path(path).read_text())["info"] for path in snakemake.input.verdicts}
+    animals = {source: str(of_source["animal_id"]) for source, of_source in info.items()}
+    scans = list(zip(snakemake.params.scans, map(read_table, snakemake.input.scans), strict=True))
     tests = []
-    for kind in dict.fromkeys(kind for confusion in confusions.values() for kind in confusion.kind.values.tolist()):
-        shown = {loop: confusion for loop, confusion in confusions.items() if kind in confusion.kind.values}
+    for kind in dict.fromkeys(kind for scan, _ in scans for kind in scan["kinds"]):
         for response in ("normalized", "zscore"):
-            summaries = {loop: confusion_table(confusion, kind, response) for loop, confusion in shown.items()}
+            by_source = {}  # loops of one source have its cells in common: they are pooled as the scans of one are
+            for scan, table in scans:
+                if kind in scan["kinds"]:
+                    shown = table[(table.kind == kind) & (table.response == response)]
+                    by_source.setdefault(scan["source"], []).append(shown)
+            summaries = {source: pool_confusions(tables) for source, tables in by_source.items()}
             test = loop_tests(summaries, response, animals=animals, pair=pair_of(kind), **options)
             tests.append(test.assign(kind=kind, response=response))
     tests = pd.concat(tests).set_index(["kind", "response"]).reset_index()

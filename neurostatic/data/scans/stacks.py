@@ -44,6 +44,16 @@ def read_stack_coordinates(folder: str | Path) -> pd.DataFrame:
     return coordinates.reset_index(drop=True) if given else register_units(units, fields, registrations)
 
 
+def require_stacks(scan: contract.Scan, method: str) -> None:
+    """InputError if an export lacks the file by which cells of a closed loop are matched: proximity | structure."""
+    if method == "structure" and scan.structure_matches is None:
+        raise InputError(f"{scan.folder}: {MATCHES} is not there; cells of a closed loop are matched by it")
+    if method == "proximity" and scan.stack_coordinates is None:
+        raise InputError(
+            f"{scan.folder}: neither {COORDINATES} nor {REGISTRATIONS} is there; one is needed to match cells of a loop"
+        )
+
+
 def read_structure_matches(folder: str | Path) -> pd.DataFrame:
     """Which cell of a structural stack each unit of an export is (Func2StructMatching).
 

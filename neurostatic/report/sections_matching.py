@@ -62,9 +62,10 @@ def matching_parts(loop: LoopResult, dataset: DatasetResult) -> list[str]:
     if len(matches):
         caption = (
             "Left: distance between a unit of the source scan and the cell it was matched to, of positions averaged "
-            "over the stacks and less the shift that all cells share, and (outline) that of the next nearest cell: matches can "
-            "be trusted where the two do not overlap. Middle: in how many of the structural stacks that cell was the "
-            "one that was chosen. Right: how probable it is that the match is the same cell; colors as in the map."
+            "over the stacks and less the shift that all cells share, and (outline) that of the next nearest cell: "
+            "matches can be trusted where the two do not overlap. Middle: in how many of the structural stacks that "
+            "cell was the one that was chosen. Right: how probable it is that the match is the same cell; colors as in "
+            "the map."
         )
         parts.append(figure(match_figure(matches), "Cell matching.", caption))
     return [*parts, *_map(loop, matches, unmatched), *_oracle(loop)]

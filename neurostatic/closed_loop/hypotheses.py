@@ -26,7 +26,7 @@ def loop_tests(
     seed: int,
     animals: dict[str, str] | None = None,
     n_permutations: int = 10_000,
-    n_resamples: int = 10_000,
+    n_resamples: int = 2_000,
     pair: tuple[str, str] = PUBLISHED_PAIR,
 ) -> pd.DataFrame:
     """The hypothesis tests of one loop, or of several together, from their pooled confusion tables.

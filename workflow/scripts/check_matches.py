@@ -36,8 +36,8 @@ with door(snakemake):
     made = origin(snakemake, options["seed"])
     table = pd.DataFrame(rows, columns=["scan", "n_units", "n_images", "own", "other", "p_value", "own_best_fraction"])
     scans = pd.Index(packed, name="target", dtype=str)
-    options = {"join": "outer", "fill_value": {"correlation": np.nan, "target_unit_id": NOT_MATCHED}}
-    arrays = xr.concat(list(packed.values()), scans, **options) if packed else xr.Dataset()
+    nothing = {"correlation": np.nan, "target_unit_id": NOT_MATCHED}
+    arrays = xr.concat(list(packed.values()), scans, join="outer", fill_value=nothing) if packed else xr.Dataset()
     write_arrays(arrays, snakemake.output.correlation, made)
     write_table(table, snakemake.output.table, made)
     print(table.to_string(index=False))

@@ -32,7 +32,7 @@ with door(snakemake):
             true = true[list(STIMULUS_SETS[kind])].set_axis(["true_mei", "true_control"], axis=1).reset_index()
             shown.append(true.assign(scan=loop["source"], stimulus_set=kind))
         matches = read_table(f"results/closed_loop/{loop['name']}/matches.csv")
-        correct = []
+        correct = [pd.DataFrame({"unit_id": [], "match_correct": []}).astype({"unit_id": int})]  # none may be matched
         for scan, of_scan in matches.groupby("scan"):
             target = read_arrays(f"results/simulation/{scan}.truth.zarr.zip")
             right = matches_correct(truth, target, of_scan)

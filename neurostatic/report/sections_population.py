@@ -36,7 +36,7 @@ def population_parts(results: Results) -> list[str]:
         pairs = " A pair of bars is a loop; the last pair and the titles are of the cells of all loops."
     caption = (
         "Mean over cells of the normalized response to the own MEI and to the own control, with its 95 % interval "
-        f"(bootstrap {over}, with quantiles of t). A dot is a cell.{pairs} In the titles: mean "
+        f"(bootstrap {over}, with quantiles of t). A dot is a cell in a loop.{pairs} In the titles: mean "
         "response to MEIs over that to controls with its 95 % interval, and the p of "
         + ("a t test of it over animals." if several else "Wilcoxon's signed-rank test over cells.")
     )

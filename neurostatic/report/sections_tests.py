@@ -32,10 +32,13 @@ TESTS = {
         ".0f",
     ),
     "mean_difference": (
-        "Mean over cells of the response to the own {mei} minus that to the own {control} (SD).",
+        "Mean over cells of the response to the own {mei} minus that to the own {control} (SD); t test (statistic: t).",
         ".3f",
     ),
-    "ratio_of_means": ("Mean response to the own {mei} over mean response to the own {control}.", ".3f"),
+    "ratio_of_means": (
+        "Mean response to the own {mei} over mean response to the own {control}; t test of its logarithm.",
+        ".3f",
+    ),
     "mei_mean": ("Mean over cells of the response to the own {mei} (SD).", ".3f"),
     "control_mean": ("Mean over cells of the response to the own {control} (SD).", ".3f"),
     "welch_mei_greater_p05": (

@@ -77,8 +77,8 @@ def scan_diagonal(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     Returns:
         response (raw | normalized | zscore) and the columns of `diagonal_entries` and `diagonal_targets`.
     """
-    diagonals = []
-    for response, rows in table.groupby("response", sort=False):
+    diagonals, own = [], table[table["image_unit_id"] == table["matched_unit_id"]]
+    for response, rows in own.groupby("response", sort=False):
         entries = diagonal_entries(pool_confusions([rows]), pair_of(kind))
         targets = diagonal_targets([rows], pair_of(kind))
         diagonals.append(entries.merge(targets, on="unit_id", how="left").assign(response=response))

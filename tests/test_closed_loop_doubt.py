@@ -53,24 +53,25 @@ def judged(seed, jitter_um, **options):
 
 @pytest.fixture(scope="module")
 def matches():
-    return pd.concat([judged(seed, um)[0].assign(jitter_um=um) for um in JITTERS_UM for seed in range(N_SEEDS)])
+    """The largest error has twice the scans: there are doubtful ones among its matches."""
+    scans = [(seed, um) for um in JITTERS_UM for seed in range(2 * N_SEEDS if um == JITTERS_UM[-1] else N_SEEDS)]
+    return pd.concat([judged(seed, um)[0].assign(jitter_um=um) for seed, um in scans])
 
 
 @pytest.mark.parametrize("jitter_um", JITTERS_UM)
 def test_the_mean_posterior_is_the_fraction_that_is_right(matches, jitter_um):
     some = matches[matches["jitter_um"] == jitter_um]
     assert len(some) > N_SEEDS * 220
-    assert some["posterior"].mean() == pytest.approx(some["right"].mean(), abs=0.03)
+    assert some["posterior"].mean() == pytest.approx(some["right"].mean(), abs=0.01)
 
 
 def test_matches_of_one_posterior_are_right_as_often_as_it_says(matches):
-    """A little more often, as somata are never as near to each other as chance would have them."""
     bins = pd.cut(matches["posterior"], [-1, 0.05, 0.3, 0.7, 0.95, 1])
     found = matches.groupby(bins, observed=True).agg(
         n=("right", "size"), p=("posterior", "mean"), right=("right", "mean")
     )
     assert len(found) == 5 and (found["n"] > 100).all()
-    assert ((found["right"] - found["p"]).between(-0.03, 0.12)).all()
+    assert ((found["right"] - found["p"]).abs() < 3 * np.sqrt(found["p"] * (1 - found["p"]) / found["n"])).all()
     assert found["right"].iloc[0] < 0.01 and found["right"].iloc[-1] > 0.99
 
 
@@ -186,3 +187,18 @@ def test_the_runner_up_is_the_nearest_other():
     assert doubt.columns.tolist()[2:] == ["mean_iou", "displacement_um", "runner_up_um", "posterior"]
     swapped = match_doubt(pd.DataFrame({"src_unit_id": [0], "unit_id": [5]}), model.pairs).iloc[0]
     assert swapped["runner_up_um"] == pytest.approx(0, abs=0.1) and swapped["posterior"] < 0.01
+
+
+def test_a_target_is_one_cell():
+    """Where a lost cell lies beside a match of another, only one of the two can be sure, and it is the nearer one."""
+    source, target, truth = two_scans(0, 1, shift_um=0)
+    found = next(
+        unit for unit, match in truth.items() if (target["unit_id"] == match).any() and unit in set(source["unit_id"])
+    )
+    rival = source[source["unit_id"] == found].assign(unit_id=9999)
+    rival[AXES] += [5, 0, 0]
+    alone = fit_displacements(source, target).pairs.set_index(["src_unit_id", "unit_id"])["posterior"]
+    both = fit_displacements(pd.concat([source, rival]), target).pairs
+    assert (both.groupby("unit_id")["posterior"].sum() <= 1 + 1e-9).all()
+    claims = both[both["unit_id"] == truth[found]].set_index("src_unit_id")["posterior"]
+    assert alone[found, truth[found]] > 0.99 and claims[found] > 0.9 and claims[9999] < 0.1

@@ -1,8 +1,9 @@
 """How sure a match is: the displacements of cells found again against those of cells that are near by chance.
 
 A cell of the source scan is in the target scan with probability pi, displaced by a Gaussian about the common shift of
-the two scans; other cells are as dense about it as about places where it is certainly not. The Gaussian may be wider in
-depth, where registrations err more, than in the plane of the image: with one width, right matches would seem doubtful.
+the two scans; other cells are as dense about it as about places where it is certainly not, and no target is two cells.
+The Gaussian may be wider in depth, where registrations err more, than in the plane of the image: with one width, right
+matches would seem doubtful.
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ DISPLACED_UM = (60.0, 100.0)  # of the places that stand for chance: farther tha
 N_PLACES = 10_000
 FEWEST = 20  # chance neighbors up to the distance from which on their density is counted
 STEPS, TOLERANCE = 500, 1e-6
+MESSAGES = 50  # at most, back and forth
+SUREST_LOG_ODDS = 23.0  # of a pair (1e10 : 1): larger ones would drown the others in rounding
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class _Pairs:
     """Near pairs: indices (pair,) of their units, displacement (stack, pair, axis), NaN where one has no position."""
 
     n_sources: int
+    n_targets: int
     row: np.ndarray
     column: np.ndarray
     apart_um: np.ndarray
@@ -93,10 +97,15 @@ class _Pairs:
 def fit_displacements(source: pd.DataFrame, target: pd.DataFrame, seed: int = 0) -> DisplacementModel:
     """Posterior of all near pairs; pi, sigma and the shifts by expectation maximization over all source units.
 
-    p_ij = pi f(d_ij) / nu(|d_ij|) / (1 - pi + sum_k pi f(d_ik) / nu(|d_ik|)), d the displacement less the common
-    shift, averaged over the stacks in which both units have a position; f a Gaussian density with sigma_x = sigma_y <=
-    sigma_z; nu(r) = n0(r) / (4 pi r^2) that of `ChanceDensity`. (Of one sigma, f / nu is the density of the distance,
-    Maxwell's, over n0.)
+    Pairs weigh w_ij = pi / (1 - pi) f(d_ij) / (s nu(|d_ij|)), s the fraction of targets that are no source unit. A way
+    to match the cells, each target once at most, weighs the product of its pairs; a posterior p_ij is the weight of all
+    ways that have the pair, over that of all ways. It is approximated by belief propagation (Williams & Lau 2014),
+    which is exact where candidates form no loops. d is the displacement less the common shift, averaged over the stacks
+    in which both units have a position; f a Gaussian density with sigma_x = sigma_y <= sigma_z; nu(r) = n0(r) /
+    (4 pi r^2) that of `ChanceDensity`. (Of one sigma, f / nu is the density of the distance, Maxwell's, over n0.)
+
+    Common shifts of up to about 20 um, half the search radius, are found; with larger ones all matches are doubtful.
+    How many stacks saw a pair makes no difference to sigma.
 
     Args:
         source, target: stack, unit_id, x_um, y_um, z_um; one row per stack and unit. All somata of both scans: what
@@ -113,19 +122,20 @@ def fit_displacements(source: pd.DataFrame, target: pd.DataFrame, seed: int = 0)
     chance = _measure_chance(here_um, there_um, np.random.default_rng(seed))
     pairs = _near_pairs(here_um, there_um)
 
-    present, sigma_um, shift_um = 0.5, np.full(3, START_SIGMA_UM), np.zeros((len(stacks), 3))
-    posterior = _posterior(pairs, chance, present, sigma_um, shift_um)
+    present, strange, sigma_um, shift_um = 0.5, 0.5, np.full(3, START_SIGMA_UM), np.zeros((len(stacks), 3))
+    posterior = _posterior(pairs, chance, present, strange, sigma_um, shift_um)
     for _ in range(STEPS):
         before = present, sigma_um
         found = posterior.sum()
         present = (found + 1) / (pairs.n_sources + 2)  # as if one more were found and one more lost
+        strange = (pairs.n_targets - found + 1) / (pairs.n_targets + 2)
         shift_um = _shifts(pairs, posterior)
         square_um2 = posterior @ pairs.displacement_um(shift_um) ** 2 + PRIOR_UM**2
         square_um2[:2] = square_um2[:2].mean()
         if square_um2[2] < square_um2[0]:  # else strangers, all in the planes of the cells, would look like matches
             square_um2[:] = square_um2.mean()
         sigma_um = np.minimum(np.sqrt(square_um2 / (found + 1)), LARGEST_SIGMA_UM)
-        posterior = _posterior(pairs, chance, present, sigma_um, shift_um)
+        posterior = _posterior(pairs, chance, present, strange, sigma_um, shift_um)
         if np.allclose(np.append(*before), np.append(present, sigma_um), rtol=TOLERANCE):
             break
     table = {
@@ -157,16 +167,28 @@ def match_doubt(matches: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     return doubt
 
 
-def _posterior(pairs: _Pairs, chance: ChanceDensity, present: float, sigma_um, shift_um) -> np.ndarray:
-    """(pair,) p_ij."""
+def _posterior(
+    pairs: _Pairs, chance: ChanceDensity, present: float, strange: float, sigma_um: np.ndarray, shift_um: np.ndarray
+) -> np.ndarray:
+    """(pair,) p_ij, by passing messages between source and target units until they agree."""
     apart_um = pairs.displacement_um(shift_um)
     log_density = -1.5 * np.log(2 * np.pi) - np.log(sigma_um).sum() - ((apart_um / sigma_um) ** 2).sum(-1) / 2
-    log_ratio = np.log(present) + log_density - chance.log_per_um3(np.linalg.norm(apart_um, axis=-1))
-    largest = np.full(pairs.n_sources, np.log1p(-present))
-    np.maximum.at(largest, pairs.row, log_ratio)
-    ratio = np.exp(log_ratio - largest[pairs.row])
-    total = np.exp(np.log1p(-present) - largest) + np.bincount(pairs.row, ratio, minlength=pairs.n_sources)
-    return ratio / total[pairs.row]
+    log_ratio = np.log(present) - np.log1p(-present) - np.log(strange) + log_density
+    weight = np.exp(np.minimum(log_ratio - chance.log_per_um3(np.linalg.norm(apart_um, axis=-1)), SUREST_LOG_ODDS))
+    free = np.ones(len(weight))  # how free the target is for this source unit, in view of the others' claims
+    for _ in range(MESSAGES):
+        claim = weight / _without_own(pairs.row, weight * free)
+        before, free = free, 1 / _without_own(pairs.column, claim)
+        if np.allclose(free, before, rtol=0, atol=TOLERANCE):
+            break
+    return weight * free / (weight * free + _without_own(pairs.row, weight * free))
+
+
+def _without_own(group: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """(pair,) 1 + the sum of the values of all other pairs of its group."""
+    if not len(values):
+        return values
+    return 1 + np.maximum(np.bincount(group, values)[group] - values, 0)
 
 
 def _shifts(pairs: _Pairs, posterior: np.ndarray) -> np.ndarray:
@@ -197,7 +219,7 @@ def _near_pairs(here_um: np.ndarray, there_um: np.ndarray) -> _Pairs:
     row, column = np.divmod(np.unique(np.concatenate(codes)), max(n_targets, 1))
     apart_um = there_um[:, column] - here_um[:, row]
     near = np.linalg.norm(_mean_over_stacks(apart_um), axis=-1) <= SEARCH_UM
-    return _Pairs(n_sources, row[near], column[near], apart_um[:, near])
+    return _Pairs(n_sources, n_targets, row[near], column[near], apart_um[:, near])
 
 
 def _mean_over_stacks(apart_um: np.ndarray) -> np.ndarray:

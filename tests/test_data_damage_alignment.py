@@ -210,7 +210,8 @@ def spoil_trials(draw, folder, form, trial_idx):
 def test_what_is_left_is_right(spoil, form, data):
     """Trials and units left out of all files, and trials in which something is missing."""
     folder = spoil(form)
-    (folder / "stack_coordinates.csv").unlink()
+    for name in ("stack_coordinates.csv", "structure_matches.csv"):  # of units that are then left out
+        (folder / name).unlink()
     take_together(folder, form, UNIT, sorted(data.draw(st.sets(st.integers(0, 4), min_size=2)) | {1}))
     left = sorted(data.draw(st.sets(st.integers(0, 13), min_size=8)))
     take_together(folder, form, TRIAL, left)

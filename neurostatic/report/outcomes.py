@@ -29,7 +29,7 @@ def outcome_of(tests: pd.DataFrame, kind: str, response: str, test: str) -> Outc
     row = found.iloc[0]
     numbers = [float(row[name]) for name in ("estimate", "low", "high")]
     effect = "" if pd.isna(row.effect) else str(row.effect)
-    return Outcome(float(row.statistic), float(row.p_value), effect, *numbers, int(row.n), int(row.get("n_animals", 1)))
+    return Outcome(float(row.statistic), float(row.p_value), effect, *numbers, int(row.n), int(row.n_animals))
 
 
 def preference_p(tests: pd.DataFrame, kind: str) -> str:

@@ -12,6 +12,7 @@ from neurostatic.config import Network
 from neurostatic.report.results import (
     DatasetResult,
     LoopResult,
+    PopulationResult,
     Results,
     ScanResult,
     StimulusResult,
@@ -97,13 +98,18 @@ def read_results(
             for name, members in datasets.items()
         },
         loops={name: _loop(results, name, loop) for name, loop in loops.items()},
-        population=results.table("closed_loop/population.csv") if len(loops) > 1 else None,
+        population=_population(results) if len(loops) > 1 else None,
         recovery=results.table("truth/recovery.csv") if with_truth else None,
         ceiling=results.table("truth/ceiling.csv") if with_truth else None,
         true_stimuli=results.table("truth/stimuli.csv") if with_truth else None,
         sources=results.sources,
         provenance=provenance,
     )
+
+
+def _population(results: ResultsFolder) -> PopulationResult:
+    tests, diagonal = (results.table(f"closed_loop/population{table}.csv") for table in ("", "_diagonal"))
+    return PopulationResult(tests, diagonal)
 
 
 def _dataset(

@@ -141,11 +141,24 @@ class LoopResult:
 
 
 @dataclass(frozen=True)
+class PopulationResult:
+    """The cells of all loops together; loops of one source scan are pooled, so that each of its cells stands once.
+
+    Attributes:
+        tests: with the animal as the outermost level.
+        diagonal: response of every cell to its own MEI and to its own control.
+    """
+
+    tests: pd.DataFrame
+    diagonal: pd.DataFrame
+
+
+@dataclass(frozen=True)
 class Results:
     """Everything on the page.
 
     Attributes:
-        population: tests of the cells of all loops together; None if there is one loop or none.
+        population: None if there is one loop or none.
         recovery, ceiling, true_stimuli: comparison with the truth of the virtual mouse; None for real scans.
         sources: path of each result -> its provenance.
         provenance: of the page itself; its `inputs` are the checksums of the results.
@@ -154,7 +167,7 @@ class Results:
     scans: dict[str, ScanResult]
     datasets: dict[str, DatasetResult]
     loops: dict[str, LoopResult]
-    population: pd.DataFrame | None
+    population: PopulationResult | None
     recovery: pd.DataFrame | None
     ceiling: pd.DataFrame | None
     true_stimuli: pd.DataFrame | None

@@ -1,7 +1,5 @@
 """The part of the closed loops on all of them together: means of MEIs and controls, and the tests over animals."""
 
-import pandas as pd
-
 from neurostatic.config import STIMULUS_SETS
 from neurostatic.report.figures_population import Cells, bars_figure
 from neurostatic.report.markup import capital, figure, heading, paragraph
@@ -16,39 +14,36 @@ def population_in_short(results: Results) -> list[str]:
     """A sentence for each stimulus set on the cells of all loops, if there are several loops."""
     if results.population is None:
         return []
-    diagonal = _diagonal(results)
-    return [kind_in_words(capital(ALL_LOOPS), results.population, diagonal, kind, False) for kind in _kinds(results)]
+    tests, diagonal = results.population.tests, results.population.diagonal
+    return [kind_in_words(capital(ALL_LOOPS), tests, diagonal, kind, False) for kind in _kinds(results)]
 
 
 def population_parts(results: Results) -> list[str]:
     """Mean responses, loop by loop and together; the tests over animals, if there are several loops."""
     groups = [Cells(name, loop.tests, loop.diagonal) for name, loop in results.loops.items()]
     if results.population is not None:
-        groups.append(Cells(ALL_LOOPS, results.population, _diagonal(results)))
+        groups.append(Cells(ALL_LOOPS, results.population.tests, results.population.diagonal))
     kinds = [kind for kind in _kinds(results) if any(_was_tested(group, kind) for group in groups)]
     parts = [heading("MEIs and controls on average")]
     if not kinds:
         return [*parts, paragraph("No cell has responses to both its images.")]
     over, pairs = "over the cells of the animal", ""
-    several = results.population is not None and bool((results.population.n_animals > 1).any())
+    several = results.population is not None and bool((results.population.tests.n_animals > 1).any())
     if results.population is not None:
         over += ", of all loops over animals" if several else ""
         pairs = " A pair of bars is a loop; the last pair and the titles are of the cells of all loops."
     caption = (
         "Mean over cells of the normalized response to the own MEI and to the own control, with its 95 % interval "
-        f"(bootstrap {over}, with quantiles of t). A dot is a cell in a loop.{pairs} In the titles: mean "
+        f"(bootstrap {over}, with quantiles of t). A dot is a cell.{pairs} In the titles: mean "
         "response to MEIs over that to controls with its 95 % interval, and the p of "
         + ("a t test of it over animals." if several else "Wilcoxon's signed-rank test over cells.")
     )
     parts.append(figure(bars_figure(groups, kinds), "Mean responses.", caption))
     if results.population is not None:
         statistics = next(iter(results.loops.values())).configs["summarize_confusion"]["statistics"]
-        parts += [table_of_tests(results.population, _diagonal(results), kind, statistics, True) for kind in kinds]
+        tests, diagonal = results.population.tests, results.population.diagonal
+        parts += [table_of_tests(tests, diagonal, kind, statistics, True) for kind in kinds]
     return parts
-
-
-def _diagonal(results: Results) -> pd.DataFrame:
-    return pd.concat([loop.diagonal for loop in results.loops.values()], ignore_index=True)
 
 
 def _kinds(results: Results) -> list[str]:

@@ -74,7 +74,6 @@ rule compute_confusion:
     params:
         source=lambda wildcards: CONFIG.loops[wildcards.loop].source,
         kinds=lambda wildcards: list(CONFIG.loops[wildcards.loop].targets[wildcards.scan]),
-        matching=asdict(CONFIG.matching),  # so that results do not look current where matches.csv could not be made anew
         code=code("compute_confusion"),
     message:
         "confusion matrix of {wildcards.scan} ({wildcards.loop})"
@@ -124,7 +123,8 @@ rule summarize_population:
         ],
         verdicts=[f"results/scans/{source}.json" for source in SOURCES],
     output:
-        "results/closed_loop/population.csv",
+        tests="results/closed_loop/population.csv",
+        diagonal="results/closed_loop/population_diagonal.csv",
     log:
         "results/logs/summarize_population.log",
     benchmark:

@@ -83,7 +83,9 @@ rule write_report:
         ],
         loops=expand("results/closed_loop/{loop}/{file}", loop=CONFIG.loops, file=LOOP_FILES),
         oracle=[f"results/closed_loop/{name}/oracle.csv" for name, loop in CONFIG.loops.items() if loop.oracle],
-        population="results/closed_loop/population.csv" if len(CONFIG.loops) > 1 else [],
+        population=expand(
+            "results/closed_loop/population{table}.csv", table=["", "_diagonal"] if len(CONFIG.loops) > 1 else []
+        ),
         truth=expand("results/truth/{table}.csv", table=["recovery", "ceiling", "stimuli"] if TRUE_LOOPS else []),
     output:
         "results/report.html",

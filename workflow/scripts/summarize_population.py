@@ -7,7 +7,7 @@ import pandas as pd
 from door import door, origin
 
 from neurostatic.closed_loop.confusion import pool_confusions
-from neurostatic.closed_loop.diagonal import pair_of
+from neurostatic.closed_loop.diagonal import diagonal_entries, pair_of
 from neurostatic.closed_loop.hypotheses import loop_tests
 from neurostatic.store import read_table, write_table
 
@@ -16,7 +16,7 @@ with door(snakemake):
     info = {Path(path).stem: json.loads(Path(path).read_text())["info"] for path in snakemake.input.verdicts}
     animals = {source: str(of_source["animal_id"]) for source, of_source in info.items()}
     scans = list(zip(snakemake.params.scans, map(read_table, snakemake.input.scans), strict=True))
-    tests = []
+    tests, diagonals = [], []
     for kind in dict.fromkeys(kind for scan, _ in scans for kind in scan["kinds"]):
         for response in ("normalized", "zscore"):
             by_source = {}  # loops of one source have its cells in common: they are pooled as the scans of one are
@@ -27,6 +27,12 @@ with door(snakemake):
             summaries = {source: pool_confusions(tables) for source, tables in by_source.items()}
             test = loop_tests(summaries, response, animals=animals, pair=pair_of(kind), **options)
             tests.append(test.assign(kind=kind, response=response))
+            for source, summary in summaries.items():
+                diagonal = diagonal_entries(summary, pair_of(kind))
+                diagonals.append(diagonal.assign(source=source, kind=kind, response=response))
+    made = origin(snakemake, options["seed"])
     tests = pd.concat(tests).set_index(["kind", "response"]).reset_index()
-    write_table(tests, snakemake.output[0], origin(snakemake, options["seed"]))
+    diagonals = pd.concat(diagonals).set_index(["source", "kind", "response"]).reset_index()
+    write_table(tests, snakemake.output.tests, made)
+    write_table(diagonals, snakemake.output.diagonal, made)
     print(tests.to_string(index=False))

@@ -90,8 +90,8 @@ class ClusterBootstrap:
     Clusters are drawn with replacement, each with all its values (Davison & Hinkley 1997, section 3.8): the noise of
     every level below is in the values already. Drawing values within clusters as well would count it twice, and the
     interval would be too wide. estimate +- t sqrt(g / (g - 1)) sd(resampled), t of g - 1 degrees of freedom: quantiles
-    of the resampled statistic would be far too narrow for a handful of clusters. Of skewed values intervals of nominal
-    95 % cover 94 % with 24 clusters and 90 to 93 % with 10.
+    of the resampled statistic would be far too narrow for a handful of clusters. Of skewed values
+    intervals of nominal 95 % cover 94 % with 24 clusters, and less with fewer.
 
     Args:
         clusters: (value,) to which each value belongs; g of them are different.

@@ -16,7 +16,7 @@ RESPONSES = ("normalized", "zscore")
 N_REPEATS = 20
 TARGET_OFFSET = 100  # unit ids of the later scans
 LOST = "no cell within 8 um: the nearest is {:.1f} um away"
-CONSTANT = "its responses are constant"
+CONSTANT = "responds alike in every trial: it cannot be normalized"
 
 
 def matching_tables(
@@ -145,7 +145,7 @@ def loop_tests_table(confusion: xr.Dataset, diagonal: pd.DataFrame, loop: str) -
     columns = ["kind", "response", "test", "statistic", "p_value", "effect", "estimate", "half", "n"]
     table = pd.DataFrame(rows, columns=columns)
     table = table.assign(loop=loop, low=table.estimate - table.half, high=table.estimate + table.half)
-    return table.drop(columns="half")
+    return table.drop(columns="half").assign(n_animals=1)
 
 
 def _pair_rows(cells: pd.DataFrame, response: str) -> list[tuple]:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from neurostatic.closed_loop import confusion_matrix, loop_tests, pool_confusions, scan_confusion
-from neurostatic.closed_loop.hypotheses import incomplete_units
+from neurostatic.closed_loop.hypotheses import untested_units
 from neurostatic.resampling import complete_units
 from neurostatic.store import InputError
 
@@ -101,10 +101,13 @@ def test_ratio_is_not_given_for_z_scores():
 def test_a_true_loop_is_found(seed):
     tests = results(simulated_summary(simulated_trials(seed)), seed=seed)
     assert tests.loc["diagonal_permutation", "p_value"] < 0.001
+    assert tests.loc["diagonal_permutation", "estimate"] > 0.5
     assert tests.loc["diagonal_permutation", "low"] > 0.3
     assert tests.loc["own_best_permutation", "p_value"] < 0.001
+    assert tests.loc["own_best_permutation", "estimate"] > 0.5
     assert tests.loc["own_best_permutation", "low"] > 2 / N_UNITS
     assert tests.loc[["mei_vs_control_wilcoxon", "mean_difference", "ratio_of_means"], "p_value"].max() < 0.01
+    assert tests.loc["ratio_of_means", "estimate"] > 1.1
     assert tests.loc["ratio_of_means", "low"] > 1
 
 
@@ -216,11 +219,22 @@ def test_several_loops_are_tested_together_with_the_animal_as_outer_level():
 
 def test_units_that_gaps_leave_out_are_named():
     summary = simulated_summary(simulated_trials(0))
-    assert incomplete_units(summary, "cnn") == []
+    assert untested_units(summary).empty
     gap = (summary["image_unit_id"] == 3) & (summary["matched_unit_id"] == 7)
-    assert incomplete_units(summary[~gap], "cnn") == [3]
+    (row,) = untested_units(summary[~gap]).itertuples()
+    assert row.unit_id == 3 and row.reason.startswith("tests of the matrix: no response to the MEI of another cell")
     assert results(summary[~gap]).loc["diagonal_permutation", "n"] == N_UNITS - 1
-    assert incomplete_units(summary, "gabor") == []
+
+
+def test_units_without_one_of_their_images_are_named():
+    summary = simulated_summary(simulated_trials(0))
+    never_shown = (summary["model_type"] == "linear") & (summary["image_unit_id"] == 5)
+    silent = (summary["model_type"] == "linear") & (summary["matched_unit_id"] == 2)
+    some = summary[~never_shown].assign(mu_resp=summary["mu_resp"].mask(silent))
+    named = untested_units(some)
+    assert named["unit_id"].tolist() == [2, 5] and results(some).loc["mei_mean", "n"] == N_UNITS - 2
+    assert set(named["reason"]) == {"MEI against control: no response to its own control image"}
+    assert untested_units(summary[summary["model_type"] == "cnn"]).empty  # controls were never shown: no such test
 
 
 def test_an_animal_without_responses_is_left_out():

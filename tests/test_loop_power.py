@@ -72,12 +72,10 @@ def test_matches_are_worse_with_larger_errors(found):
     assert matches.recall[loop_power.NEAREST, SMALL_UM] == 1
     assert matches.precision[loop_power.NEAREST, SMALL_UM] < 1  # who was lost has a neighbor
     assert matches.precision[loop_power.ONE_TO_ONE, SMALL_UM] == 1
-    assert (matches.loc[loop_power.PERFECT] == 1).all(axis=None)
 
 
 def test_wrong_matches_lower_the_diagonal_as_expected(found):
     matches = found["matches"]
-    assert np.allclose(matches.measured[matches.rule == loop_power.PERFECT], 1)
     worst = matches[(matches.rule == loop_power.NEAREST) & (matches.jitter_um == LARGE_UM)]
     assert worst.expected.mean() < 0.9
     assert abs(worst.measured - worst.expected).mean() < 0.05

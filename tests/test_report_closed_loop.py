@@ -60,6 +60,8 @@ def two_loops(tmp_path_factory):
     diagonal, confusion = write_loop_tables(folder, "loop2", np.random.default_rng(8))
     population = population_table([first.diagonal, diagonal], [first.confusion, confusion])
     write_table(population, folder / "closed_loop/population.csv", made("summarize_population"))
+    pooled = pd.concat([first.diagonal, diagonal.assign(q_value=1.0)]).rename(columns={"loop": "source"})
+    write_table(pooled, folder / "closed_loop/population_diagonal.csv", made("summarize_population"))
     return folder
 
 
@@ -133,9 +135,9 @@ def test_two_loops_have_a_population(two_loops):
     assert in_short[0].startswith(f"All loops, MEI against RF: {100 * above:.0f} % of 10 cells of 2 animals respond")
     assert len(in_short) == 3 and not any("chance" in line for line in in_short)
     assert html.escape(in_short[0]) in summary_section(results)
-    counts = [loop.diagonal for loop in results.loops.values()]
-    more = sum(int(((d.kind == KINDS[0]) & (d.response == "normalized") & (d.q_value < 0.05) & (d.diff_resp > 0)).sum())
-               for d in counts)  # fmt: skip
+    first = results.loops["loop1"].diagonal.query("kind == @KINDS[0] and response == 'normalized'")
+    more = int(((first.q_value < 0.05) & (first.diff_resp > 0)).sum())  # the others' q is 1 in the population's own
+    assert more
     assert f"(q < 0.05) {more} prefer the MEI and" in in_short[0]
 
 
@@ -150,7 +152,7 @@ def test_one_loop_has_no_population(tree, page):
 def test_what_was_left_out_is_counted_and_listed(page):
     assert f"Scan day4: {SKIPPED['day4']}." in words_of(page).replace("&lt;", "<").replace("&gt;", ">")
     counts = rows_of(page, "Left out, by reason.")
-    constant = "its responses are constant"
+    constant = "responds alike in every trial: it cannot be normalized"
     assert counts == [
         ["no cell within 8 um: the nearest is … um away", "day3, day4", "3"],
         [SKIPPED["day4"], "day4", "1"],
@@ -260,7 +262,7 @@ def test_differences_have_their_intervals_and_their_significance():
 def test_bars_are_means_with_their_intervals(two_loops):
     results = read(two_loops, True, BOTH)
     groups = [Cells(name, loop.tests, loop.diagonal) for name, loop in results.loops.items()]
-    both = Cells("all", results.population, pd.concat([group.diagonal for group in groups]))
+    both = Cells("all", results.population.tests, results.population.diagonal)
     axes = bars_figure([*groups, both], KINDS[:2]).axes
     assert len(axes) == 2
     axis = axes[1]
@@ -350,13 +352,15 @@ def test_methods_are_the_options_of_the_matching(tree):
     assert "those of cells that are near by chance. No match was left out, however doubtful." in words
     assert "10000 permutations (seed 0)" in words and "9000 resamples" in words
     assert "natural images repeated on both days" in words
-    results.loops["loop1"].configs["match_cells"]["matching"] |= {
-        "method": "structure", "one_to_one": True, "max_distance_um": 12.5, "min_posterior": 0.7,
-    }  # fmt: skip
+    options = results.loops["loop1"].configs["match_cells"]["matching"]
+    options |= {"one_to_one": True, "max_distance_um": 12.5, "min_posterior": 0.7}
     words = words_of(methods_section(results))
-    assert "same structural cell in the most shared stacks; each cell matches" in words
-    assert "each cell matches one unit at most" in words
+    assert "by vote of the stacks; each cell matches one unit at most" in words
     assert "A unit whose match is farther than 12.5 µm or has a posterior below 0.7 is lost." in words
+    options |= {"method": "structure", "one_to_one": False}
+    words = words_of(methods_section(results))
+    assert "same structural cell in the most shared stacks; several units may share a cell" in words
+    assert "A unit whose match is farther than 12.5 µm is lost." in words and "posterior" not in words
 
 
 def test_confusion_figure_orders_by_the_difference_and_shares_one_scale():

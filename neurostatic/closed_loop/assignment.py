@@ -6,7 +6,13 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from scipy.spatial import cKDTree
 
-from neurostatic.closed_loop.matching import POSITION_COLUMNS, placed_units, proximity_match, shared_stacks
+from neurostatic.closed_loop.matching import (
+    BEST_COLUMNS,
+    POSITION_COLUMNS,
+    placed_units,
+    proximity_match,
+    shared_stacks,
+)
 from neurostatic.store import InputError
 
 # Added to the cost of all edges: an explicit 0 would be no edge. Every unit has one edge, so nothing else changes.
@@ -57,8 +63,7 @@ def one_to_one_match(source: pd.DataFrame, target: pd.DataFrame, max_distance_um
     match["match_freq"] = match["match_freq"].fillna(0).astype(int)
     match["total_stacks"] = match["src_unit_id"].map(total).astype(int)
     match["shared"] = 1
-    columns = ["src_unit_id", "unit_id", "match_freq", "total_stacks", "mean_distance_um", "shared"]
-    return match.sort_values("src_unit_id", ignore_index=True)[columns]
+    return match.sort_values("src_unit_id", ignore_index=True)[BEST_COLUMNS]
 
 
 def _near_pairs(source: pd.DataFrame, target: pd.DataFrame, limit_um: float) -> pd.DataFrame:

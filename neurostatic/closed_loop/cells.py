@@ -5,12 +5,18 @@ import pandas as pd
 
 from neurostatic.closed_loop.assignment import one_to_one_match
 from neurostatic.closed_loop.doubt import fit_displacements, match_doubt
-from neurostatic.closed_loop.matching import POSITION_COLUMNS, best_match, placed_units, proximity_match, shared_stacks
+from neurostatic.closed_loop.matching import (
+    BEST_COLUMNS,
+    POSITION_COLUMNS,
+    best_match,
+    placed_units,
+    proximity_match,
+    shared_stacks,
+)
 from neurostatic.closed_loop.structure import best_structure_match, structure_match
 from neurostatic.store import report_problems
 
 METHODS = ("proximity", "structure")
-BEST_COLUMNS = ["src_unit_id", "unit_id", "match_freq", "total_stacks", "mean_distance_um", "shared"]
 COUNT_COLUMNS = ["src_unit_id", "unit_id", "match_freq", "total_stacks", "shared"]
 DOUBT_COLUMNS = ["displacement_um", "runner_up_um", "posterior"]
 SOURCE_POSITION_COLUMNS = [f"src_{column}" for column in POSITION_COLUMNS]
@@ -41,7 +47,7 @@ def match_cells(
         one_to_one: no unit of the target may be the match of two source units; needs a finite max_distance_um.
         max_distance_um: largest mean distance; of method "structure", of the target to the structural cell.
         min_vote_fraction: smallest match_freq / total_stacks.
-        min_posterior: smallest posterior.
+        min_posterior: smallest posterior; method "structure" has none, and passes it by.
         seed: of the places where chance is measured.
 
     Returns:
@@ -66,7 +72,7 @@ def match_cells(
     source, target = (table[table["stack"].isin(stacks)] for table in placed)
     if method == "structure":
         best = best_structure_match(structure_match(*structure)).assign(lost=False)
-        best[DOUBT_COLUMNS] = np.nan
+        best[DOUBT_COLUMNS] = np.nan  # not below any limit
     elif stacks:
         best = best_match(proximity_match(source, target)).assign(lost=False)
         if one_to_one:
@@ -109,8 +115,6 @@ def _check_options(method: str, structure: tuple | None, one_to_one: bool, limit
         problems.append("method 'structure', and no other, needs the tables of structural cells")
     if method == "structure" and one_to_one:
         problems.append("one_to_one is for method 'proximity'")
-    if method == "structure" and limits["min_posterior"] > 0:
-        problems.append("min_posterior is for method 'proximity': its posterior comes from distances")
     report_problems("cell match", problems)
 
 

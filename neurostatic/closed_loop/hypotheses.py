@@ -80,12 +80,28 @@ def loop_tests(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def incomplete_units(summary: pd.DataFrame, model_type: str) -> list[int]:
-    """Units that the tests of the matrix leave out, so that no entry of it is missing."""
-    if not (summary["model_type"] == model_type).any():
-        return []
-    matrix = confusion_matrix(summary, model_type)
-    return matrix["image_unit_id"].values[~complete_units(matrix.to_numpy())].tolist()
+def untested_units(summary: pd.DataFrame, pair: tuple[str, str] = PUBLISHED_PAIR) -> pd.DataFrame:
+    """Matched units that the tests of the matrix, or those of MEI against control, leave out, and why.
+
+    Args:
+        summary: table of `pool_confusions`.
+        pair: model_type of the MEIs and of the controls. Of a type that was never shown, no unit is listed.
+
+    Returns:
+        unit_id, reason.
+    """
+    gaps, values = [], summary[summary["mu_resp"].notna()]
+    own = values[values["image_unit_id"] == values["matched_unit_id"]]
+    for model_type, image in zip(pair, ("MEI", "control image"), strict=True):
+        shown = summary[summary["model_type"] == model_type]
+        lacking = set(shown["matched_unit_id"]) - set(own.loc[own["model_type"] == model_type, "matched_unit_id"])
+        gaps += [(unit, f"MEI against control: no response to its own {image}") for unit in sorted(lacking)]
+    if (summary["model_type"] == pair[0]).any():
+        matrix = confusion_matrix(summary, pair[0])
+        incomplete = matrix["image_unit_id"].values[~complete_units(matrix.to_numpy())].tolist()
+        reason = "tests of the matrix: no response to the MEI of another cell, or of another to its own"
+        gaps += [(unit, reason) for unit in incomplete]
+    return pd.DataFrame(gaps, columns=["unit_id", "reason"])
 
 
 def _complete_matrix(summary: pd.DataFrame, model_type: str) -> np.ndarray:

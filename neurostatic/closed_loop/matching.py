@@ -1,7 +1,7 @@
 """Which unit of a later scan is which unit of the source scan: nearest unit in each stack, vote over stacks.
 
-A source scan (the ClosedLoopScan row with mei_source 1) is matched with each later scan of its loop_group.
-The caller gives only the units that may be matched: source units that own an MEI, targets of mask type soma.
+A source scan (the ClosedLoopScan row with mei_source 1) is matched with each later scan of its loop_group. All somata
+of the target scan are candidates; of the source scan, all are wanted where a match is judged by the others (`cells`).
 """
 
 import numpy as np
@@ -12,6 +12,7 @@ from neurostatic.store import InputError, report_problems
 
 POSITION_COLUMNS = ["x_um", "y_um", "z_um"]
 COORDINATE_COLUMNS = ["stack", "unit_id", *POSITION_COLUMNS]
+BEST_COLUMNS = ["src_unit_id", "unit_id", "match_freq", "total_stacks", "mean_distance_um", "shared"]
 MATCH_COLUMNS = ["src_unit_id", "stack", "unit_id", "match_distance_um"]
 FARTHEST_UM = 1e9  # nothing is farther away; the squares of larger numbers may overflow
 
@@ -99,7 +100,7 @@ def best_match(matches: pd.DataFrame) -> pd.DataFrame:
     votes = votes.sort_values(order, ascending=[True, False, True, True])
     best = votes.drop_duplicates("src_unit_id", ignore_index=True)
     best["shared"] = best.groupby("unit_id")["src_unit_id"].transform("size")
-    return best[["src_unit_id", "unit_id", "match_freq", "total_stacks", "mean_distance_um", "shared"]]
+    return best[BEST_COLUMNS]
 
 
 def checked_unit_map(unit_map: pd.DataFrame) -> pd.DataFrame:

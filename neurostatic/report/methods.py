@@ -228,7 +228,11 @@ def _closed_loop(loop: LoopResult) -> str:
     options = loop.configs["summarize_confusion"]["statistics"]
     shared = "each cell matches one unit at most" if matching["one_to_one"] else "several units may share a cell"
     method = MATCHING_METHODS[matching["method"]].format(shared=shared)
-    limits = [f"{words} {matching[name]:g}{unit}" for name, words, unit, off in LIMITS if matching[name] != off]
+    limits = [
+        f"{words} {matching[name]:g}{unit}"
+        for name, words, unit, off in LIMITS
+        if matching[name] != off and (name, matching["method"]) != ("min_posterior", "structure")  # it has none
+    ]
     lost = f"A unit whose match {_or(limits)} is lost" if limits else "No match was left out, however doubtful"
     oracle = ""
     if loop.oracle is not None:

@@ -116,8 +116,8 @@ def left_out_parts(loop: LoopResult) -> list[str]:
         for _, rows in sorted(alike, key=lambda group: -len(group[1]))
     ]
     caption = (
-        "Counted once for each scan: units of the source scan that were not found again, matched cells without "
-        "responses to compare, and whole scans. None of them is in a figure or a test below."
+        "Counted once for each scan: units of the source scan that were not found again, matched cells that a test "
+        "leaves out, as its reason says, and whole scans."
     )
     rows = [
         [row.scan, "every unit" if whole else number(row.unit_id, ".0f"), number(row.target_unit_id, ".0f"), row.reason]

@@ -8,15 +8,15 @@ from door import door, origin
 
 from neurostatic.closed_loop.cells import match_cells
 from neurostatic.closed_loop.matching import COORDINATE_COLUMNS
-from neurostatic.data.scans.stacks import read_stack_coordinates, read_structure_matches
+from neurostatic.data.scans.stacks import has_positions, read_stack_coordinates, read_structure_matches
 from neurostatic.store import open_arrays, read_table, write_table
 
 NO_POSITIONS = pd.DataFrame(columns=COORDINATE_COLUMNS, dtype=float)
 
 
-def somata(verdict: str, store: str, read) -> pd.DataFrame:
+def somata(export: Path, store: str, read) -> pd.DataFrame:
     """Rows of the units of the data set in a table of the export."""
-    table = read(Path(json.loads(Path(verdict).read_text())["source"]))
+    table = read(export)
     return table[table.unit_id.isin(open_arrays(store).unit_id.values)]
 
 
@@ -24,18 +24,18 @@ with door(snakemake):
     loop, options = snakemake.params.loop, snakemake.params.matching
     shown = dict(zip(snakemake.params.kinds, map(read_table, snakemake.input.manifests), strict=True))
     owners = {kind: set(s.owner_unit_id[s.owner_scan == loop["source"]]) for kind, s in shown.items()}
-    files = [(snakemake.input.source_verdict, snakemake.input.source)]
-    files += zip(snakemake.input.later_verdicts, snakemake.input.later, strict=True)
-    by_structure = options["method"] == "structure"
-    limits = {**options, "min_posterior": 0.0} if by_structure else options
-    positions = [NO_POSITIONS if by_structure else somata(*file, read_stack_coordinates) for file in files]
+    verdicts = [snakemake.input.source_verdict, *snakemake.input.later_verdicts]
+    exports = [Path(json.loads(Path(verdict).read_text())["source"]) for verdict in verdicts]
+    files = list(zip(exports, [snakemake.input.source, *snakemake.input.later], strict=True))
+    by_structure = options["method"] == "structure"  # then positions are for the figures
+    placed = [somata(*file, read_stack_coordinates) if has_positions(file[0]) else NO_POSITIONS for file in files]
     structures = [somata(*file, read_structure_matches) if by_structure else None for file in files]
     found, lost = [], []
     for i, scan in enumerate([*loop["targets"], *loop["oracle"]], start=1):
         kinds = loop["targets"].get(scan, list(owners))  # an oracle scan concerns every cell
         wanted = sorted(set().union(*(owners[kind] for kind in kinds)))
         structure = (structures[0], structures[i]) if by_structure else None
-        matches, unmatched = match_cells(positions[0], positions[i], wanted, structure=structure, **limits)
+        matches, unmatched = match_cells(placed[0], placed[i], wanted, structure=structure, **options)
         found.append(matches.assign(scan=scan))
         lost.append(unmatched.assign(scan=scan))
         print(f"{scan}: {len(matches)} of {len(wanted)} cells, median {matches.mean_distance_um.median():.1f} um away")

@@ -5,7 +5,7 @@ from door import door, origin
 
 from neurostatic.closed_loop.confusion import confusion_dataset, pool_confusions
 from neurostatic.closed_loop.diagonal import diagonal_entries, diagonal_targets, pair_of
-from neurostatic.closed_loop.hypotheses import incomplete_units, loop_tests
+from neurostatic.closed_loop.hypotheses import loop_tests, untested_units
 from neurostatic.store import read_table, write_arrays, write_table
 
 with door(snakemake):
@@ -20,16 +20,12 @@ with door(snakemake):
             summaries[kind, response] = summary = pool_confusions(of_scans)
             of_cells = diagonal_targets(of_scans, pair_of(kind))
             diagonal = diagonal_entries(summary, pair_of(kind)).merge(of_cells, on="unit_id", how="left")
-            test = loop_tests({loop: summary}, response, pair=pair_of(kind), **options).drop(columns="n_animals")
+            test = loop_tests({loop: summary}, response, pair=pair_of(kind), **options)
             diagonals.append(diagonal.assign(loop=loop, kind=kind, response=response))
             tests.append(test.assign(loop=loop, kind=kind, response=response))
-        units = incomplete_units(summaries[kind, "normalized"], pair_of(kind)[0])
-        reason = f"{kind}, tests of the matrix: no response to the MEI of another cell, or of another to its own"
-        gaps.append(
-            pd.DataFrame(
-                {"scan": " + ".join(s for s in targets if kind in targets[s]), "unit_id": units, "reason": reason}
-            )
-        )
+        untested = untested_units(summaries[kind, "normalized"], pair_of(kind))
+        pooled = " + ".join(scan for scan in targets if kind in targets[scan])
+        gaps.append(untested.assign(scan=pooled, reason=f"{kind}, " + untested["reason"]))
     unmatched = unmatched.rename(columns={"src_unit_id": "unit_id", "unit_id": "target_unit_id"})
     left_out = pd.concat([unmatched, *map(read_table, snakemake.input.left_out), *gaps])
     left_out = left_out.astype({"unit_id": "Int64", "target_unit_id": "Int64"})

@@ -12,6 +12,11 @@ from neurostatic.store import InputError, report_problems
 COORDINATES, REGISTRATIONS, MATCHES = "stack_coordinates.csv", "field_registrations.csv", "structure_matches.csv"
 
 
+def has_positions(folder: str | Path) -> bool:
+    """Whether an export says where its units are in stacks."""
+    return any((Path(folder) / name).is_file() for name in (COORDINATES, REGISTRATIONS))
+
+
 def read_stack_coordinates(folder: str | Path) -> pd.DataFrame:
     """Positions of units in stacks: given by an export, or computed from the registrations of its fields.
 
@@ -24,7 +29,7 @@ def read_stack_coordinates(folder: str | Path) -> pd.DataFrame:
     """
     folder, problems = Path(folder), []
     given = (folder / COORDINATES).is_file()
-    if not given and not (folder / REGISTRATIONS).is_file():
+    if not has_positions(folder):
         raise InputError(f"{folder}: neither {COORDINATES} nor {REGISTRATIONS} is there, one of them is needed")
     coordinates = read_columns(folder / COORDINATES, contract.STACK_COORDINATES, problems)
     registrations = read_columns(folder / REGISTRATIONS, contract.FIELD_REGISTRATIONS, problems)

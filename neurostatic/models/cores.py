@@ -88,6 +88,16 @@ class StackedCore(nn.Module):
             outputs.append(F.elu(output) if layer < self.n_elus else output)
         return torch.cat(outputs, 1) if outputs else images
 
+    @property
+    def lost(self) -> int:
+        """How many px smaller than the images the maps are, along each axis; of kernels of odd sizes."""
+        return sum(layer.kernel_size[0] - 1 - 2 * layer.padding[0] for layer in self.convolutions)
+
+    @property
+    def reach(self) -> int:
+        """How many px of the maps away zeros from outside of them reach, along each axis."""
+        return sum(layer.padding[0] for layer in self.convolutions)
+
     def regularizer(self) -> torch.Tensor:
         """gamma_hidden * group_sparsity + gamma_input * laplace."""
         return self.gamma_hidden * self.group_sparsity() + self.gamma_input * self.laplace()

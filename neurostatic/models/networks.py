@@ -9,6 +9,7 @@ from neurostatic.models.cores import build_core
 from neurostatic.models.modulators import build_modulator
 from neurostatic.models.readouts import build_readout
 from neurostatic.models.shifters import build_shifter
+from neurostatic.models.windows import has_windows, read_in_windows
 from neurostatic.store import InputError
 
 # In place: a saturated ELU then has gradient exactly zero, instead of overflowing through the Poisson loss.
@@ -88,7 +89,8 @@ class CorePlusReadout(nn.Module):
             scan: whose units.
             eye: (image, 2) or (1, 2) pupil center; None looks straight ahead (no shift).
             behavior: (image, 3) or (1, 3); None is gain one.
-            units: (image,) one unit index an image, or None for all units of the scan.
+            units: (image,) one unit index an image, or None for all units of the scan. Of a unit that looks at one
+                point only the window around it is computed (`windows`).
             noise: draws the points of a readout whose points are random while it is trained (FullGaussian2d).
 
         Returns:
@@ -97,7 +99,11 @@ class CorePlusReadout(nn.Module):
         shift = None
         if eye is not None and scan in self.shifter:
             shift = self.shifter[scan](eye).expand(len(images), -1)
-        response = self.readout[scan](self.core(images), shift, units, noise)
+        readout = self.readout[scan]
+        if units is not None and has_windows(self.core, readout):
+            response = read_in_windows(self.core, readout, images, shift, units)
+        else:
+            response = readout(self.core(images), shift, units, noise)
         nonlinearity = NONLINEARITIES[self.config.nonlinearity]
         if behavior is None or scan not in self.modulator:
             return nonlinearity(response)

@@ -77,13 +77,26 @@ class PointReadout(nn.Module):
         """
         if self.grid.requires_grad:  # frozen ones were brought back before
             self._constrain()
-        points = self._points(len(maps), noise)  # (image, unit, 2)
+        return self.read(maps, self.points(len(maps), shift, units, noise), units)
+
+    def points(
+        self,
+        n_images: int,
+        shift: torch.Tensor | None = None,
+        units: torch.Tensor | None = None,
+        noise: torch.Generator | None = None,
+    ) -> torch.Tensor:
+        """Where the units look, (image, unit, 2) or, if `units` is given, (image, 1, 2); arguments as of `forward`."""
+        points = self._points(n_images, noise)
+        if units is not None:
+            points = points[torch.arange(n_images, device=points.device), units][:, None]
+        return points if shift is None else points + shift[:, None]
+
+    def read(self, maps: torch.Tensor, points: torch.Tensor, units: torch.Tensor | None = None) -> torch.Tensor:
+        """What the units read at `points` of the maps (image, channel, y, x): (image, unit), or (image,)."""
         features, bias, weighted = self.features, self.bias, "nuc,cu->nu"
         if units is not None:
-            points = points[torch.arange(len(maps), device=maps.device), units][:, None]  # (image, 1, 2)
             features, bias, weighted = features[..., units], bias[units], "nuc,cn->n"
-        if shift is not None:
-            points = points + shift[:, None]
         read = [
             torch.einsum(weighted, sample_bilinear(level, points), feature)
             for level, feature in zip(self.levels(maps.permute(0, 2, 3, 1)), features, strict=True)

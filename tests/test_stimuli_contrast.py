@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from neurostatic.data.calibration import MonitorCalibration
 from neurostatic.data.frames import area_resize
-from neurostatic.stimuli.contrast import match_stats, set_contrast
+from neurostatic.stimuli.contrast import match_many, match_stats, set_contrast
 from neurostatic.stimuli.luminance import luminance_chain, round_to_uint8, upscale
 from neurostatic.store import InputError
 
@@ -120,6 +120,25 @@ def test_match_stats_equals_the_plain_loop(image, mean, contrast, low, high, mas
     assert (fast.gain, fast.offset) == (pytest.approx(gain, rel=1e-10), pytest.approx(offset, abs=1e-9))
     assert_allclose(fast.image, slow_image, atol=1e-8)
     assert_allclose(fast.unmasked, slow_unmasked, atol=1e-8)
+
+
+@pytest.mark.parametrize("mask", [None, SOFT_MASK, (SOFT_MASK > 0.3) * SOFT_MASK, (SOFT_MASK > 0.5).astype(float)])
+@pytest.mark.parametrize(("mean", "contrast", "low", "high"), [(111, 16, 0, 255), (111, 90, 0, 255), (18, 9, 0.4, 42)])
+def test_match_many_equals_match_stats(mask, mean, contrast, low, high):
+    """Of images that have to grow or to shrink, that clip or do not, a flat one, and one alone."""
+    rng = np.random.default_rng(0)
+    images = rng.gamma(2, 40, (12, 36, 64)).clip(0, 255) * rng.uniform(0.05, 1, (12, 1, 1))
+    images = np.concatenate([images, [IMAGE, RIPPLE, BINARY, np.full_like(IMAGE, 7)]])
+    one_by_one = np.stack([match_stats(image, mean, contrast, low, high, mask).image for image in images])
+    assert_array_equal(match_many(images, mean, contrast, low, high, mask), one_by_one)
+    assert_array_equal(match_many(images[None, 3:4], mean, contrast, low, high, mask)[0, 0], one_by_one[3])
+    assert (one_by_one[-1] == mean).all() and not (one_by_one[:-1] == mean).all((1, 2)).any()
+
+
+@pytest.mark.parametrize("mask", [np.zeros_like(IMAGE), np.full_like(IMAGE, np.nan), np.ones((2, 2))])
+def test_match_many_refuses_a_mask_that_is_none(mask):
+    with pytest.raises(ValueError, match="a finite mask"):
+        match_many(np.stack([IMAGE, RIPPLE]), 111, 16, 0, 255, mask)
 
 
 def test_match_stats_ends_when_the_image_already_matches():

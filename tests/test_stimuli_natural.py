@@ -9,7 +9,7 @@ from neurostatic.stimuli.masks import mask_image
 from neurostatic.stimuli.natural import (
     best_masked_natural_images,
     best_natural_images,
-    match_under_mask,
+    contrast_under_mask,
     read_natural_images,
 )
 from neurostatic.store import InputError
@@ -38,6 +38,10 @@ def respond_all(images):
 
 def respond_paired(images, positions):
     return respond_all(images)[np.arange(len(images)), positions]
+
+
+def match_under_mask(image_px, mask, mean_px, std_px):
+    return match_stats(image_px, mean_px, contrast_under_mask(mask, std_px), 0, 255, mask)
 
 
 def quiet(_):

@@ -139,26 +139,39 @@ def _offset_nearest_mean(
     return OFFSETS[np.argmax(tied)]
 
 
-def match_many(images: np.ndarray, mean: float, contrast: float, low: float, high: float) -> np.ndarray:
-    """The images of `match_stats` for many finite images (..., y, x) without masks, in a fraction of its time.
+def match_many(
+    images: np.ndarray, mean: float, contrast: float, low: float, high: float, mask: np.ndarray | None = None
+) -> np.ndarray:
+    """The images of `match_stats` for many finite images (..., y, x) behind one mask, in a fraction of its time.
 
     Returns:
-        (..., y, x).
+        (..., y, x); a flat image is `mean` everywhere.
+
+    Raises:
+        ValueError: a mask of another shape, not finite or empty.
     """
-    deviation = np.asarray(images, dtype=float).reshape(-1, images.shape[-2] * images.shape[-1])
-    if len(deviation) == 1:  # the plain search is faster for one
-        return match_stats(deviation, mean, contrast, low, high).image.reshape(images.shape)
-    deviation = deviation - deviation.mean(axis=1, keepdims=True)
-    first_std = np.clip(deviation + mean, low, high).std(axis=1)
+    pixels = np.asarray(images, dtype=float).reshape(-1, images.shape[-2] * images.shape[-1])
+    if len(pixels) == 1:  # the plain search is faster for one
+        return match_stats(images.reshape(images.shape[-2:]), mean, contrast, low, high, mask).image.reshape(
+            images.shape
+        )
+    mask = np.ones(images.shape[-2:]) if mask is None else np.asarray(mask, dtype=float)
+    if mask.shape != images.shape[-2:] or not np.isfinite(mask).all() or not (mask > 0).any():
+        raise ValueError(f"match_many: a finite mask {images.shape[-2:]} that is not empty is needed, got {mask.shape}")
+    mask = mask.ravel()
+    deviation = pixels - (pixels * mask).sum(axis=1, keepdims=True) / mask.sum()
+    weighted = deviation * mask
+    first_std = np.clip(weighted + mean, low, high).std(axis=1)
     active = np.flatnonzero(first_std >= FLAT_STD)
     gain = contrast / np.maximum(first_std, FLAT_STD)
     direction = np.sign(np.log(gain))
     with np.errstate(divide="ignore"):
-        max_gain = np.minimum(max(high - mean, mean - low) / np.abs(deviation).min(axis=1), MAX_GAIN)
+        saturating = max(high - mean, mean - low) / np.abs(deviation[:, mask > 0]).min(axis=1)
+    max_gain = np.minimum(saturating, MAX_GAIN)
     offset, excess = np.zeros((2, len(gain)))
     best = np.zeros((3, len(gain)))  # error, gain, offset; a flat image stays flat
     best[0, active] = np.inf
-    ranked = _Ranked(deviation, mean, low, high)
+    ranked = _Ranked(weighted[:, mask > 0], int((mask <= 0).sum()), mean, low, high)
     while len(active):
         offset[active] = ranked.nearest_offset(active, gain[active])
         excess[active] = ranked.mean_and_std(active, gain[active], offset[active])[1] - contrast
@@ -167,14 +180,18 @@ def match_many(images: np.ndarray, mean: float, contrast: float, low: float, hig
         gain[active] *= GAIN_STEP ** direction[active]
         active = active[(gain[active] >= MIN_GAIN) & (gain[active] <= max_gain[active])]
     _, gain, offset = best[:, :, None]
-    return np.clip(gain * deviation + mean + offset, low, high).reshape(images.shape)
+    return np.clip(gain * weighted + mean + offset, low, high).reshape(images.shape)
 
 
 class _Ranked:
-    """Mean and std of many images (image, pixel) at any gain and offset, from one sort and its running sums."""
+    """Mean and std of many images (image, pixel) at any gain and offset, from one sort and its running sums.
 
-    def __init__(self, deviation: np.ndarray, mean: float, low: float, high: float):
-        self.mean, self.low, self.high = mean, low, high
+    Args:
+        deviation: of the pixels within the mask; outside, n_outside pixels deviate by 0.
+    """
+
+    def __init__(self, deviation: np.ndarray, n_outside: int, mean: float, low: float, high: float):
+        self.n_outside, self.mean, self.low, self.high = n_outside, mean, low, high
         n_images, self.n_pixels = deviation.shape
         ranked = np.sort(deviation, axis=1)
         powers = np.stack([ranked, ranked**2])
@@ -191,9 +208,10 @@ class _Ranked:
         dark, bright = np.searchsorted(self.ranked, clips + self.starts[images]) - images * n
         first, second = self.sums[:, images, bright] - self.sums[:, images, dark]
         inside, bright = bright - dark, n - bright
-        mean = (gain * first + level * inside + self.low * dark + self.high * bright) / n
+        outside, n = np.clip(level, self.low, self.high), n + self.n_outside
+        mean = (gain * first + level * inside + self.low * dark + self.high * bright + outside * self.n_outside) / n
         square = gain**2 * second + 2 * gain * level * first + level**2 * inside
-        square = (square + self.low**2 * dark + self.high**2 * bright) / n
+        square = (square + self.low**2 * dark + self.high**2 * bright + outside**2 * self.n_outside) / n
         return mean, np.sqrt(np.maximum(square - mean**2, 0))
 
     def nearest_offset(self, images: np.ndarray, gain: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import xarray as xr
 from PIL import Image, ImageOps
 
 from neurostatic.data.frames import area_resize
-from neurostatic.stimuli.contrast import MatchedImage, match_stats
+from neurostatic.stimuli.contrast import match_many
 from neurostatic.stimuli.masks import mask_image
 from neurostatic.store import report_problems
 
@@ -72,7 +72,8 @@ def best_masked_natural_images(
     """Best natural image of every unit, of images shown behind the mask of the unit.
 
     kind "gaussian": shown = mask * image + (1 - mask) * image_mean_px
-    kind "tight": shown = `match_under_mask`, so that all candidates of a unit have one mean and contrast
+    kind "tight": shown = `match_stats` behind the mask, at image_mean_px and `contrast_under_mask`, so that all
+    candidates of a unit have one mean and contrast
     image(unit) = argmax over images of response(shown, unit)
 
     Responses that are not finite lose; of equally good images the first wins. An image without contrast under the
@@ -108,12 +109,14 @@ def best_masked_natural_images(
     n_units, n_images = len(masks), len(images_px)
     mean_px, std_px = (np.broadcast_to(value, n_units) for value in (image_mean_px, image_std_px))
 
-    def show(unit: int, image: int) -> np.ndarray:
-        """The picture (y, x), NaN if it cannot be shown."""
+    def show(unit: int, images: np.ndarray) -> np.ndarray:
+        """The pictures (k, y, x), NaN where one cannot be shown."""
         if kind == "gaussian":
-            return mask_image(images_px[image], masks[unit], mean_px[unit])
-        matched = match_under_mask(images_px[image], masks[unit], mean_px[unit], std_px[unit])
-        return np.full_like(masks[unit], np.nan) if matched.flat else matched.image
+            return mask_image(images_px[images], masks[unit], mean_px[unit])
+        contrast_px = contrast_under_mask(masks[unit], std_px[unit])
+        pictures = match_many(images_px[images], mean_px[unit], contrast_px, 0, 255, masks[unit])
+        pictures[(pictures == mean_px[unit]).all((1, 2))] = np.nan  # flat under the mask
+        return pictures
 
     def respond(pictures: np.ndarray, positions: np.ndarray) -> np.ndarray:
         responses = np.asarray(respond_paired(pictures, positions), dtype=float)
@@ -128,39 +131,34 @@ def best_masked_natural_images(
     units, images = np.repeat(searched, n_images), np.tile(np.arange(n_images), len(searched))
     responses = np.full((n_units, n_images), np.nan)
     for part in _batches(len(units), batch_size, "pairs of unit and image", report):
-        pictures = np.stack([show(unit, image) for unit, image in zip(units[part], images[part], strict=True)])
+        of_units, some = units[part], images[part]
+        pictures = np.concatenate([show(unit, some[of_units == unit]) for unit in np.unique(of_units)])
         usable = np.isfinite(pictures).all((1, 2))
         if usable.any():
-            responses[units[part][usable], images[part][usable]] = respond(pictures[usable], units[part][usable])
+            responses[of_units[usable], some[usable]] = respond(pictures[usable], of_units[usable])
 
     best = _best(responses, failed, "no image has contrast under the mask and a finite response")
     winners = best.image.values
     natural_px, unmasked = np.full(masks.shape, np.nan), np.full(n_units, np.nan)
     found = np.flatnonzero(winners >= 0)
     if len(found):
-        natural_px[found] = np.stack([show(unit, winners[unit]) for unit in found])
+        natural_px[found] = np.concatenate([show(unit, winners[[unit]]) for unit in found])
         unmasked[found] = respond(images_px[winners[found]].astype(float), found)
     return best.assign(natural_px=(("unit", "y", "x"), natural_px), unmasked_activation=("unit", unmasked))
 
 
-def match_under_mask(image_px: np.ndarray, mask: np.ndarray, image_mean_px: float, image_std_px: float) -> MatchedImage:
-    """Show an image behind a mask, as bright as the training images and with as much contrast as fits the mask.
+def contrast_under_mask(mask: np.ndarray, image_std_px: float) -> float:
+    """Contrast of a whole frame whose picture has the training contrast within the mask, and is gray outside.
 
-    match_stats(image, mean = image_mean, contrast = image_std * sqrt(sum(mask) / n_pixels), 0..255, mask)
-
-    The contrast is that of the whole frame: a picture of the training contrast within the mask, gray outside.
+    contrast = image_std * sqrt(sum(mask) / n_pixels)
 
     Args:
-        image_px, mask: (y, x).
-        image_mean_px, image_std_px: of the training images of the model.
-
-    Raises:
-        ValueError: as `match_stats`.
+        mask: (y, x) in 0..1.
+        image_std_px: of the training images of the model.
 
     Source: BestTightMaskedImageNet.
     """
-    contrast_px = image_std_px * np.sqrt(np.sum(mask) / np.size(mask))
-    return match_stats(image_px, image_mean_px, contrast_px, 0, 255, mask)
+    return image_std_px * np.sqrt(np.sum(mask) / np.size(mask))
 
 
 def read_natural_images(folder: str | Path, height_px: int, width_px: int) -> tuple[list[str], np.ndarray]:

@@ -13,7 +13,7 @@ demo: $(VENV)/installed
 	@echo "The report: results/report.html"
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 style: $(VENV)/installed-style
 	$(BIN)/ruff check .

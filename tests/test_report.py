@@ -52,6 +52,9 @@ from neurostatic.report.style import tile
 from neurostatic.statistics import compare_pairs, slope_through_origin
 from neurostatic.store import InputError, write_arrays
 
+# The pages that are looked at whole are made by fixtures of the module, as they are.
+pytestmark = pytest.mark.usefixtures("quick_pictures")
+
 SCRIPT = Path(__file__).parents[1] / "workflow" / "scripts" / "write_report.py"
 SECTIONS = ["summary", "data", "oracle", "models", "meis", "stimuli", "closed-loop", "truth", "methods", "origin"]
 

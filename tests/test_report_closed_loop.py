@@ -40,6 +40,9 @@ from neurostatic.report.sections_matching import left_out_parts, matching_parts,
 from neurostatic.report.sections_population import population_in_short
 from neurostatic.store import InputError, write_arrays, write_table
 
+# The pages that are looked at whole are made by fixtures of the module, as they are.
+pytestmark = pytest.mark.usefixtures("quick_pictures")
+
 BOTH = ("loop1", "loop2")
 
 

@@ -1,17 +1,5 @@
 """Networks that predict responses: core, readout, shifter, modulator."""
 
-from neurostatic.models.ensembles import Ensemble, all_responses, paired_responses
-from neurostatic.models.files import TrainedNetwork, load_network, read_model_file, save_bad, save_network
-from neurostatic.models.networks import CorePlusReadout
+import lazy_loader
 
-__all__ = [
-    "CorePlusReadout",
-    "Ensemble",
-    "TrainedNetwork",
-    "all_responses",
-    "load_network",
-    "paired_responses",
-    "read_model_file",
-    "save_bad",
-    "save_network",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

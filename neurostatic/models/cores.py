@@ -85,7 +85,7 @@ class StackedCore(nn.Module):
         for layer, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             inputs = torch.cat(outputs[-self.skip :], 1) if outputs else images
             output = norm(convolution(inputs))
-            outputs.append(F.elu(output) if layer < self.n_elus else output)
+            outputs.append(F.elu(output, inplace=True) if layer < self.n_elus else output)
         return torch.cat(outputs, 1) if outputs else images
 
     @property

@@ -73,13 +73,13 @@ def code_of(script: str | Path) -> str:
         module = waiting.pop()
         if module not in found:
             found.add(module)
-            waiting += _imports(_parse(module))
+            waiting += _imports_of(module)
     digest = hashlib.sha256()
     for module in sorted(found):
         digest.update(f"{module} {_syntax(module)}\n".encode())
     for folder in sorted({_file(module).parent for module in found}):
         for file in sorted(folder.iterdir()):  # what a module reads beside it, such as the report's template
-            if file.is_file() and file.suffix != ".py":
+            if file.is_file() and file.suffix not in (".py", ".pyi"):
                 digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -93,6 +93,11 @@ def _imports(tree: ast.Module) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return {name for name in names if _file(name)}
+
+
+@cache
+def _imports_of(module: str) -> set[str]:
+    return _imports(_parse(module))
 
 
 @cache

@@ -1,6 +1,7 @@
 """The plan of the house: imports go down, rules have scripts, lists of dependencies agree."""
 
 import ast
+import importlib
 import re
 import tomllib
 from pathlib import Path
@@ -48,6 +49,19 @@ def test_imports_only_go_down(path):
         if there and there != here:
             assert FLOORS[there] < FLOORS[here] or FLOORS[there] == FLOORS[here] == 0, f"{here} imports {there}"
             assert (here, there) not in FORBIDDEN, f"{here} imports {there}"
+
+
+def test_wings_load_what_is_asked_for():
+    """A wing's names are for its users. They are loaded when asked for, which `code_of` does not see through."""
+    wings = {str(stub.parent.relative_to(ROOT)).replace("/", ".") for stub in ROOT.glob("neurostatic/*/__init__.pyi")}
+    assert len(wings) == 7
+    for path in [*MODULES, *(ROOT / "workflow" / "scripts").glob("*.py"), ROOT / "Snakefile"]:
+        python = path.read_text() if path.suffix else path.read_text().split("wildcard_constraints")[0]
+        names = {node.module for node in ast.walk(ast.parse(python)) if isinstance(node, ast.ImportFrom)}
+        assert not names & wings, path
+    for wing in sorted(wings):
+        module = importlib.import_module(wing)
+        assert module.__all__ and all(getattr(module, name) is not None for name in module.__all__)
 
 
 def test_floors_name_every_room():

@@ -14,8 +14,8 @@ from torch.nn.functional import elu
 from neurostatic.config import Meis
 from neurostatic.models import Ensemble, load_network
 from neurostatic.stimuli.ascent import ascend
-from neurostatic.stimuli.meis import best_of_starts
 from neurostatic.stimuli.projected import ascend_projected
+from neurostatic.stimuli.variants import best_of_starts
 
 Y, X = np.mgrid[:36, :64].astype(float)
 MEAN_PX, STD_PX, LIMIT_PX = 112.0, 60.0, 11.0

@@ -1,45 +1,5 @@
 """Floor 5, the closed loop: matched cells, confusion matrices, and the tests of a loop."""
 
-from neurostatic.closed_loop.agreement import match_agreement, match_oracle_correlation
-from neurostatic.closed_loop.assignment import one_to_one_match
-from neurostatic.closed_loop.cells import match_cells
-from neurostatic.closed_loop.confusion import (
-    MODEL_TYPES,
-    NothingToCompareError,
-    cells_without_scale,
-    confusion_dataset,
-    confusion_matrix,
-    pool_confusions,
-    scan_confusion,
-    set_confusion,
-)
-from neurostatic.closed_loop.diagonal import diagonal_entries, diagonal_targets, scan_diagonal
-from neurostatic.closed_loop.doubt import fit_displacements, match_doubt
-from neurostatic.closed_loop.hypotheses import loop_tests
-from neurostatic.closed_loop.matching import best_match, proximity_match
-from neurostatic.closed_loop.structure import best_structure_match, structure_match
+import lazy_loader
 
-__all__ = [
-    "MODEL_TYPES",
-    "NothingToCompareError",
-    "best_match",
-    "best_structure_match",
-    "cells_without_scale",
-    "confusion_dataset",
-    "confusion_matrix",
-    "diagonal_entries",
-    "diagonal_targets",
-    "fit_displacements",
-    "loop_tests",
-    "match_agreement",
-    "match_cells",
-    "match_doubt",
-    "match_oracle_correlation",
-    "one_to_one_match",
-    "pool_confusions",
-    "proximity_match",
-    "scan_confusion",
-    "scan_diagonal",
-    "set_confusion",
-    "structure_match",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

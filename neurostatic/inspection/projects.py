@@ -139,6 +139,6 @@ def _made_whole(folder: Path) -> Iterator[Path]:
 
 
 def _write_example(folder: Path) -> None:
-    from neurostatic.simulation import natural_session, simulate_scan  # only here: it loads torch
+    from neurostatic.simulation.mouse import natural_session, simulate_scan  # only here: it loads torch
 
     simulate_scan(SIMULATION, natural_session(SIMULATION), folder)

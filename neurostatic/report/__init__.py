@@ -1,23 +1,5 @@
 """Floor 6, the report: figures of every wing, and the page that shows them."""
 
-from neurostatic.report.figures_closed_loop import confusion_figure
-from neurostatic.report.page import write_page
-from neurostatic.report.results import (
-    DatasetResult,
-    LoopResult,
-    Results,
-    ScanResult,
-    StimulusResult,
-    summarize_scan,
-)
+import lazy_loader
 
-__all__ = [
-    "DatasetResult",
-    "LoopResult",
-    "Results",
-    "ScanResult",
-    "StimulusResult",
-    "confusion_figure",
-    "summarize_scan",
-    "write_page",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

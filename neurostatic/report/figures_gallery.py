@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from neurostatic.report.style import CNN, DPI, GRAY, IMAGE_LOOKS, YELLOW, finite, tile
 from neurostatic.stimuli.masks import mask_image
-from neurostatic.stimuli.meis import ENSEMBLE, best_of_starts
+from neurostatic.stimuli.variants import ENSEMBLE, best_of_starts
 
 MAX_DETAILED_UNITS = 12
 MAX_GALLERY_UNITS = 24

@@ -9,15 +9,14 @@ import torch
 import xarray as xr
 
 from neurostatic.config import Meis
-from neurostatic.statistics import pearson
 from neurostatic.stimuli.ascent import Respond, ascend
 from neurostatic.stimuli.batches import images_that_fit, in_batches
 from neurostatic.stimuli.projected import ascend_projected
 from neurostatic.stimuli.tuning import contrast_tuning
+from neurostatic.stimuli.variants import ENSEMBLE, best_of_starts, disagreement
 
 START_MEAN_PX, START_STD_PX = 128.0, 8.0
 FLAT_STD_PX = 0.01
-ENSEMBLE = "ensemble"  # the label of the mean over seeds, beside those of single seeds
 
 
 @dataclass(frozen=True)
@@ -251,26 +250,6 @@ def jitter_offsets(streams: list[list[int]], config: Meis) -> np.ndarray:
     low, high = -config.jitter_px, config.jitter_px + 1
     drawn = [np.random.default_rng(stream).integers(low, high, (config.iterations, 2)) for stream in streams]
     return np.stack(drawn, 1)
-
-
-def best_of_starts(activation: np.ndarray) -> np.ndarray:
-    """(..., start) activations -> (...) the start with the highest; the first on ties, and if all are NaN."""
-    return np.where(np.isnan(activation), -np.inf, activation).argmax(-1)
-
-
-def disagreement(images_px: np.ndarray) -> np.ndarray:
-    """How much seeds differ in the image of each unit: 1 - mean correlation over all pairs of seeds.
-
-    Args:
-        images_px: (seed, unit, pixel); images with NaN take no part.
-
-    Returns:
-        (unit,): 0 where all agree; NaN with fewer than two images.
-    """
-    first, second = np.triu_indices(len(images_px), 1)
-    pairs = np.stack([pearson(images_px[a].T, images_px[b].T) for a, b in zip(first, second, strict=True)])
-    counts = np.isfinite(pairs).sum(0)
-    return 1 - np.where(counts > 0, np.nansum(pairs, 0) / np.maximum(counts, 1), np.nan)
 
 
 def _responses(

@@ -288,3 +288,32 @@ def test_initialization_hangs_on_the_generator_alone():
     first, again, other = (core.convolutions[1].weight for core in cores)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_in_eval_mode_batch_norm_is_part_of_the_kernels(bias):
+    """The same maps and gradients as of convolution, batch norm and ELU one after the other."""
+    generator = torch.Generator().manual_seed(0)
+    core = StackedCore(4, 5, 3, 3, skip=2, bias=bias, final_nonlinearity=False).double()
+    core.initialize(generator)
+    with torch.no_grad():
+        for convolution, norm in zip(core.convolutions, core.norms, strict=True):
+            if bias:
+                convolution.bias.normal_(generator=generator)
+            norm.weight.uniform_(0.5, 2, generator=generator)
+            for values in (norm.bias, norm.running_mean):
+                values.normal_(generator=generator)
+            norm.running_var.uniform_(0.5, 2, generator=generator)
+    core.eval()
+    images = torch.randn(3, 1, 12, 14, generator=generator).double()
+    maps = core(images)
+    outputs = []
+    for layer, (convolution, norm) in enumerate(zip(core.convolutions, core.norms, strict=True)):
+        output = norm(convolution(torch.cat(outputs[-2:], 1) if outputs else images))
+        outputs.append(torch.nn.functional.elu(output) if layer < 2 else output)
+    expected = torch.cat(outputs, 1)
+    close(maps, expected, 1e-12)
+    parameters, upstream = list(core.parameters()), torch.randn(maps.shape, generator=generator).double()
+    gradients = (torch.autograd.grad(found, parameters, upstream) for found in (maps, expected))
+    for ours, theirs in zip(*gradients, strict=True):
+        close(ours, theirs, 1e-10)

@@ -84,7 +84,7 @@ class StackedCore(nn.Module):
         outputs = []
         for layer, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             inputs = torch.cat(outputs[-self.skip :], 1) if outputs else images
-            output = norm(convolution(inputs))
+            output = norm(convolution(inputs)) if self.training else _fixed(convolution, norm, inputs)
             outputs.append(F.elu(output, inplace=True) if layer < self.n_elus else output)
         return torch.cat(outputs, 1) if outputs else images
 
@@ -118,6 +118,16 @@ class StackedCore(nn.Module):
         """Sparsity of the hidden layers' kernels: mean over layers of mean_oi sqrt(sum_yx w^2)."""
         hidden = [convolution.weight.square().sum((2, 3)).sqrt().mean() for convolution in self.convolutions[1:]]
         return torch.stack(hidden).mean() if hidden else self.laplace_filter.new_zeros(())
+
+
+def _fixed(convolution: nn.Conv2d, norm: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """norm(convolution(inputs)) in eval mode: batch norm is then a factor and an offset of the kernels."""
+    if isinstance(norm, nn.Identity):
+        return convolution(inputs)
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()  # (out,)
+    offset = norm.running_mean if convolution.bias is None else norm.running_mean - convolution.bias
+    kernels = convolution.weight * scale[:, None, None, None]
+    return F.conv2d(inputs, kernels, norm.bias - offset * scale, padding=convolution.padding)
 
 
 def build_core(config: Network, input_channels: int) -> StackedCore:

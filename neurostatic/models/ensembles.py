@@ -7,6 +7,7 @@ from neurostatic.models.files import TrainedNetwork
 from neurostatic.store import InputError
 
 State = tuple[torch.Tensor | None, torch.Tensor | None]  # normalized eye (1, 2) and behavior (1, 3)
+CPU_BATCH, GPU_BATCH = 32, 1024  # images
 WHOLE = -1  # the seed of a question to all seeds: their mean
 
 
@@ -71,8 +72,13 @@ class Ensemble:
         """(image, 1, y, x); some networks were shown every image without its mean."""
         return (images - images.mean((-2, -1), keepdim=True) if self.per_image else images)[:, None]
 
-    def respond_px(self, images_px, units=None, batch_size: int = 256):
-        """Gray levels (image, y, x), numpy -> responses, numpy; in batches, without gradient."""
+    def respond_px(self, images_px, units=None, batch_size: int | None = None):
+        """Gray levels (image, y, x), numpy -> responses, numpy; in batches, without gradient.
+
+        Args:
+            batch_size: by default what is fastest: a CPU wants its maps in the cache, a GPU wants to be busy.
+        """
+        batch_size = batch_size or (CPU_BATCH if self.device.type == "cpu" else GPU_BATCH)
         units = None if units is None else torch.as_tensor(units, device=self.device)
         responses = []
         with torch.no_grad():

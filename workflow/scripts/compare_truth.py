@@ -39,7 +39,7 @@ with door(snakemake):
         matches = pd.concat(found, ignore_index=True).astype({"src_unit_id": int}).assign(match_correct=np.nan)
         for scan, of_scan in matches.groupby("scan"):
             target = read_arrays(f"results/simulation/{scan}.truth.zarr.zip")
-            matches.loc[of_scan.index, "match_correct"] = matches_correct(truth, target, of_scan)
+            matches.loc[of_scan.index, "match_correct"] = matches_correct(truth, target, of_scan).astype(float)
         correct = matches.groupby("src_unit_id").match_correct.mean().rename_axis("unit_id").reset_index()
         units = units.merge(correct, on="unit_id", how="left")
         recovered.append(units.merge(ceiling[["unit_id", "kind"]], on="unit_id", how="left"))

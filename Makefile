@@ -1,11 +1,12 @@
 # make demo: install, run the whole loop on the virtual mouse, and show where the report is.
 # make test: install and run the tests.
+# make bench: how fast training, MEIs and start-up are beside others, to benchmarks/latest.json; half an hour.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test style
+.PHONY: demo test bench style
 
 demo: $(VENV)/installed
 	$(BIN)/snakemake --cores all
@@ -14,6 +15,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+bench: $(VENV)/installed-test
+	$(BIN)/python benchmarks/speed.py
 
 style: $(VENV)/installed-style
 	$(BIN)/ruff check .

@@ -1,0 +1,101 @@
+"""How fast are MEIs, searches and contrast matching beside plain ways to do the same?
+
+The plain ways are written here, from the equations: no package makes MEIs of networks like these. Each is checked to
+give the same before it is timed.
+"""
+
+import numpy as np
+import torch
+from speed_training import SCAN, ours
+
+from neurostatic.config import Meis
+from neurostatic.models.ensembles import Ensemble
+from neurostatic.models.files import TrainedNetwork
+from neurostatic.stimuli.ascent import blur, precondition_gradient
+from neurostatic.stimuli.contrast import match_many
+from neurostatic.stimuli.meis import Scale, make_meis, start_images
+
+MEAN_PX, STD_PX = 111.0, 60.0
+N_UNITS, N_SEEDS, N_MEIS = 1000, 4, 16
+UNIT_IDS = list(range(N_UNITS))
+
+
+def published(iterations: int) -> Meis:
+    """The published optimizer, of so many steps."""
+    return Meis(iterations=iterations, tuning_points=10)
+
+
+def networks() -> list[torch.nn.Module]:
+    """Four seeds of the published network, of 1,000 units, whose batch norm has seen images."""
+    found = []
+    for seed in range(N_SEEDS):
+        network = ours(N_UNITS)
+        network.initialize({SCAN: torch.ones(N_UNITS)}, torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(10 + seed)
+        with torch.no_grad():
+            features = network.readout[SCAN].features
+            features.add_(0.05 * torch.randn(features.shape, generator=generator))
+            network.train()(torch.randn(20, 1, 36, 64, generator=generator), SCAN)
+        found.append(network.eval())
+    return found
+
+
+def ensemble_of(members: list[torch.nn.Module]) -> Ensemble:
+    """As the workflow makes it: weights without gradients."""
+    normalization = {SCAN: {"image_mean": MEAN_PX, "image_std": STD_PX}}
+    frozen = [TrainedNetwork(member.requires_grad_(False), {SCAN: UNIT_IDS}, normalization) for member in members]
+    return Ensemble(frozen, SCAN, [(None, None)])
+
+
+def our_meis(ensemble: Ensemble, n_meis: int, config: Meis) -> np.ndarray:
+    """(unit, y, x) px of the first units."""
+    units = np.arange(n_meis)
+    meis = make_meis(
+        ensemble.answer, units, SCAN, UNIT_IDS[:n_meis], Scale(MEAN_PX, STD_PX), (36, 64), config, report=lambda _: None
+    )
+    return meis.mei.values
+
+
+def one_at_a_time(members: list[torch.nn.Module], unit: int, config: Meis) -> np.ndarray:
+    """(y, x) px: one image, through all units of every seed, with the gradients of all weights, as published."""
+    image = torch.as_tensor((start_images([SCAN], [unit], 36, 64, config.seed)[0] - MEAN_PX) / STD_PX)
+    low, high = -MEAN_PX / STD_PX, (255 - MEAN_PX) / STD_PX
+    for i in range(config.iterations):
+        done = i / config.iterations
+        image = image.detach().requires_grad_()
+        response = torch.stack([member(image[:, None], SCAN)[0, unit] for member in members]).mean()
+        response.backward()
+        gradient = precondition_gradient(image.grad, config.precondition)
+        step = config.start_step + (config.end_step - config.start_step) * done
+        with torch.no_grad():
+            image = image + step * config.step_gain / 255 / (gradient.abs().mean() + 1e-12) * gradient
+            sigma_px = config.start_sigma_px + (config.end_sigma_px - config.start_sigma_px) * done
+            image = blur(image.clamp(low, high), sigma_px)
+    return (image[0].double().numpy() * STD_PX + MEAN_PX).clip(0, 255)
+
+
+def natural_like(n_images: int) -> np.ndarray:
+    """(image, y, x) px, skewed as photos are."""
+    return np.random.default_rng(0).gamma(2, 40, (n_images, 36, 64)).clip(0, 255)
+
+
+def match_by_rendering(image: np.ndarray, mean: float, contrast: float) -> np.ndarray:
+    """The published search: for each gain 1000 offsets, each rendered."""
+    deviation, offsets = image - image.mean(), np.linspace(-30, 30, 1000)
+    offsets = offsets[np.lexsort([-offsets, np.abs(offsets).round(9)])]  # nearest to 0 first, then the positive one
+    gain, best = contrast / np.clip(deviation + mean, 0, 255).std(), None
+    direction = np.sign(np.log(gain))
+    while True:
+        rendered = np.clip(gain * deviation + mean + offsets[:, None, None], 0, 255)
+        error = np.abs(rendered.mean((1, 2)) - mean)
+        picture = rendered[np.argmax(error <= error.min() + 2.55e-7)]
+        if best is None or abs(picture.std() - contrast) < abs(best.std() - contrast):
+            best = picture
+        if direction == 0 or (picture.std() - contrast) * direction > 0:
+            return best
+        gain *= 1.05**direction
+
+
+def our_matches(images: np.ndarray, mean: float, contrast: float) -> np.ndarray:
+    """All at once."""
+    return match_many(images, mean, contrast, 0, 255)

@@ -1,6 +1,6 @@
 """How fast is it, beside others in the same run? Writes benchmarks/latest.json and the tables of benchmarks/speed.md.
 
-    python benchmarks/speed.py [training] [memory] [images] [startup]      all of them by default; `make bench`
+    python benchmarks/speed.py [training] [memory] [images] [windows] [startup]      all of them by default; `make bench`
 
 Every figure is a ratio to a peer in the same run, interleaved, the median of some rounds: machines are shared, and
 times of two runs cannot be compared. Peers are the package neuralpredictors and, where there is none, plain code
@@ -103,6 +103,14 @@ def of_images() -> dict:
     return found
 
 
+def of_windows() -> dict:
+    """A unit that looks at one point, asked with the window around it and with the whole image."""
+    window, whole = images.window_and_whole(128, 200)
+    np.testing.assert_allclose(window(), whole(), atol=1e-5)
+    seconds = medians({"window": window, "whole": whole}, 7)
+    return {"window_vs_whole_image": seconds["whole"] / seconds["window"]}
+
+
 def of_startup() -> dict:
     """Import of the package, and a dry run of a project of the paper's size."""
 
@@ -130,7 +138,13 @@ def of_startup() -> dict:
     return {"import_s": seconds["import"] - seconds["bare"], "dry_run_paper_s": dry}
 
 
-SECTIONS = {"training": of_training, "memory": of_memory, "images": of_images, "startup": of_startup}
+SECTIONS = {
+    "training": of_training,
+    "memory": of_memory,
+    "images": of_images,
+    "windows": of_windows,
+    "startup": of_startup,
+}
 
 
 def main() -> None:

@@ -4,17 +4,21 @@ The plain ways are written here, from the equations: no package makes MEIs of ne
 give the same before it is timed.
 """
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from speed_training import SCAN, ours
 
-from neurostatic.config import Meis
+from neurostatic.config import Meis, read_config
 from neurostatic.models.ensembles import Ensemble
 from neurostatic.models.files import TrainedNetwork
+from neurostatic.models.networks import CorePlusReadout
 from neurostatic.stimuli.ascent import blur, precondition_gradient
 from neurostatic.stimuli.contrast import match_many
 from neurostatic.stimuli.meis import Scale, make_meis, start_images
 
+ROOT = Path(__file__).parents[1]
 MEAN_PX, STD_PX = 111.0, 60.0
 N_UNITS, N_SEEDS, N_MEIS = 1000, 4, 16
 UNIT_IDS = list(range(N_UNITS))
@@ -72,6 +76,27 @@ def one_at_a_time(members: list[torch.nn.Module], unit: int, config: Meis) -> np
             sigma_px = config.start_sigma_px + (config.end_sigma_px - config.start_sigma_px) * done
             image = blur(image.clamp(low, high), sigma_px)
     return (image[0].double().numpy() * STD_PX + MEAN_PX).clip(0, 255)
+
+
+def window_and_whole(n_images: int, n_units: int):
+    """Forward and backward of the demo's CNN, each image asked by one unit: from its window, and from the whole image."""
+    config = read_config(ROOT / "config.yaml").networks["GaussianLaplace"]
+    network = CorePlusReadout(config, {SCAN: n_units})
+    network.initialize({SCAN: torch.ones(n_units)}, torch.Generator().manual_seed(0))
+    network.eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(n_images, 1, 36, 64, generator=generator).requires_grad_()
+    units = torch.randint(0, n_units, (n_images,), generator=generator)
+    readout = network.readout[SCAN]
+
+    def window() -> torch.Tensor:
+        return torch.autograd.grad(network(images, SCAN, units=units).sum(), images)[0]
+
+    def whole() -> torch.Tensor:
+        response = readout(network.core(images), None, units)
+        return torch.autograd.grad(torch.nn.functional.elu(response).sum(), images)[0]
+
+    return window, whole
 
 
 def natural_like(n_images: int) -> np.ndarray:

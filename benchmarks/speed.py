@@ -1,6 +1,6 @@
-"""How fast is it, beside others in the same run? Writes benchmarks/latest.json and the tables of benchmarks/speed.md.
+"""How fast is it, beside others in the same run? Writes benchmarks/latest.json.
 
-    python benchmarks/speed.py [training] [memory] [images] [windows] [startup]      all of them by default; `make bench`
+    python benchmarks/speed.py [training] [memory] [images] [windows] [startup]    by default all, as `make bench`
 
 Every figure is a ratio to a peer in the same run, interleaved, the median of some rounds: machines are shared, and
 times of two runs cannot be compared. Peers are the package neuralpredictors and, where there is none, plain code

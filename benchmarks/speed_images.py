@@ -79,7 +79,7 @@ def one_at_a_time(members: list[torch.nn.Module], unit: int, config: Meis) -> np
 
 
 def window_and_whole(n_images: int, n_units: int):
-    """Forward and backward of the demo's CNN, each image asked by one unit: from its window, and from the whole image."""
+    """Gradients of the demo's CNN, each image asked by one unit: from its window, and from the whole image."""
     config = read_config(ROOT / "config.yaml").networks["GaussianLaplace"]
     network = CorePlusReadout(config, {SCAN: n_units})
     network.initialize({SCAN: torch.ones(n_units)}, torch.Generator().manual_seed(0))

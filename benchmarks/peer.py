@@ -13,21 +13,24 @@ neuralpredictors==0.3.0), its PoissonLoss and its early stopping. One thread.
 """
 
 import argparse
-import collections
-import collections.abc
 import dataclasses
 import functools
 import math
-import sys
 import tempfile
 import time
-import types
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import legacy_python  # noqa: F401, before neuralpredictors
 import numpy as np
 import torch
+from neuralpredictors.layers.cores import Stacked2dCore
+from neuralpredictors.layers.encoders import FiringRateEncoder
+from neuralpredictors.layers.readouts import FullGaussian2d, MultiReadoutSharedParametersBase
+from neuralpredictors.layers.shifters import MLPShifter
+from neuralpredictors.measures.modules import PoissonLoss
+from neuralpredictors.training import LongCycler, early_stopping
 from torch.utils.data import DataLoader, TensorDataset
 
 from neurostatic.config import DataConfig, Network, Preprocessing, Training
@@ -35,17 +38,6 @@ from neurostatic.data import open_multi_dataset
 from neurostatic.data.importers import read_sensorium
 from neurostatic.fitting import TierTensors, predict, score_units, train_network
 from neurostatic.store import write_arrays
-
-for name in ("Iterable", "Mapping", "MutableMapping", "Sequence"):  # neuralpredictors expects them where Python 3.9 had
-    setattr(collections, name, getattr(collections.abc, name))
-sys.modules.setdefault("torchvision", types.ModuleType("torchvision"))  # imported for a core that is not used here
-
-from neuralpredictors.layers.cores import Stacked2dCore  # noqa: E402
-from neuralpredictors.layers.encoders import FiringRateEncoder  # noqa: E402
-from neuralpredictors.layers.readouts import FullGaussian2d, MultiReadoutSharedParametersBase  # noqa: E402
-from neuralpredictors.layers.shifters import MLPShifter  # noqa: E402
-from neuralpredictors.measures.modules import PoissonLoss  # noqa: E402
-from neuralpredictors.training import LongCycler, early_stopping  # noqa: E402
 
 SCAN = "scan"  # key of the only scan in the peer's dictionaries
 Tiers = dict[str, TierTensors]

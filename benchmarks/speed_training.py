@@ -5,34 +5,27 @@ The peer is neuralpredictors: Stacked2dCore and PointPyramid2d, in the published
 faster. Both networks have the same weights; that they have the same loss is checked before anything is timed.
 """
 
-import collections
-import collections.abc
 import math
 import resource
 import sys
-import types
 import warnings
 
+import legacy_python  # noqa: F401, before neuralpredictors
 import torch
+from neuralpredictors.layers.cores import Stacked2dCore
+from neuralpredictors.layers.readouts import PointPyramid2d
 
 from neurostatic.config import Network
 from neurostatic.fitting.tensors import TierTensors
 from neurostatic.fitting.training import poisson_loss
 from neurostatic.models.networks import CorePlusReadout
 
-for name in ("Iterable", "Mapping", "MutableMapping", "Sequence"):  # neuralpredictors expects them where Python 3.9 had
-    setattr(collections, name, getattr(collections.abc, name))
-sys.modules.setdefault("torchvision", types.ModuleType("torchvision"))  # imported for a core that is not used here
-
-from neuralpredictors.layers.cores import Stacked2dCore  # noqa: E402
-from neuralpredictors.layers.readouts import PointPyramid2d  # noqa: E402
-
 SCAN, BATCH, IMAGE = "scan", 60, (1, 36, 64)
 PUBLISHED = Network(shifter="none", modulator="none")
 
 
 class Peer(torch.nn.Module):
-    """The same network of the peer's parts; their regularizers are scaled to be ours."""
+    """The same network of the peer's parts; both are timed without regularizers."""
 
     def __init__(self, n_units: int):
         super().__init__()

@@ -89,6 +89,14 @@ def test_a_network_in_training_sees_the_whole_image():
     assert asked(network_of().train())[2] == [SHAPE[1:]]
 
 
+def test_maps_of_a_single_row():
+    network = network_of((1, 7, 40))
+    (response, gradient), (expected, whole), seen = asked(network, (1, 7, 40))
+    assert seen == [(7, 12)] and expected.unique().numel() > 10
+    torch.testing.assert_close(response, expected, rtol=0, atol=1e-11)
+    torch.testing.assert_close(gradient, whole, rtol=0, atol=1e-11)
+
+
 def test_color_images_are_cut_alike():
     network = network_of((3, 20, 24))
     (response, gradient), (expected, whole), seen = asked(network, (3, 20, 24))

@@ -41,7 +41,7 @@ def read_in_windows(
     points = readout.points(len(images), shift, units)[:, 0]  # (image, 2), (x, y)
     place = (points.flip(-1) + 1) / 2 * (map_size - 1)  # (image, 2), (y, x) in pixels of the maps
     start = (place.detach().nan_to_num().floor().long() - core.reach).clamp(min=0).minimum(map_size - size)
-    points = 2 * (place - start) / (size - 1) - 1
+    points = 2 * (place - start) / (size - 1).clamp(min=1) - 1  # maps of a single row have one place
     maps = core(_cut(images, start, (size + core.lost).tolist()))
     return readout.read(maps, points.flip(-1)[:, None], units)
 

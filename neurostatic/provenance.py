@@ -12,7 +12,7 @@ from pathlib import Path
 
 import neurostatic
 
-PACKAGES = ("torch", "numpy", "xarray", "zarr", "scipy", "pandas", "scikit-image", "snakemake")
+PACKAGES = ("torch", "numpy", "xarray", "zarr", "scipy", "pandas", "scikit-image", "numba", "snakemake")
 
 
 def provenance(config: dict, inputs: dict[str, str], seed: int | None, device: str) -> dict:

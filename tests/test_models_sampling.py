@@ -3,7 +3,7 @@ import torch
 from golden import close
 from torch.nn import functional as F
 
-from neurostatic.models.sampling import sample_bilinear
+from neurostatic.models.sampling import sample_bilinear, weigh_bilinear
 
 RAMP = torch.arange(42, dtype=torch.float64).reshape(1, 6, 7, 1) / 10  # (image, y, x, channel)
 BORDER = [(-1, -1), (1, 1), (1, -1), (-1, 1), (-1, 0.3), (1, -0.2), (0.4, -1), (-0.7, 1), (0, 0)]
@@ -87,3 +87,77 @@ def test_the_gradient_of_units_that_share_a_pixel_has_the_same_bits_every_time()
         return leaf.grad
 
     assert torch.equal(gradient(), gradient())
+
+
+def weighed_plainly(maps, points, features):
+    return torch.einsum("nuc,cu->nu", sample_bilinear(maps, points), features)
+
+
+def drawn(n_images=3, size=(6, 7), n_channels=5, n_units=40, dtype=torch.float64, seed=3):
+    generator = torch.Generator().manual_seed(seed)
+    maps = torch.randn(n_images, *size, n_channels, generator=generator, dtype=dtype)
+    inside = torch.rand(n_images, n_units, 2, generator=generator, dtype=dtype) * 2.6 - 1.3
+    points = torch.cat([inside, torch.tensor(BORDER + OUTSIDE, dtype=dtype).expand(n_images, -1, -1)], 1)
+    return maps, points, torch.randn(n_channels, points.shape[1], generator=generator, dtype=dtype)
+
+
+@pytest.mark.parametrize("size", [(6, 7), (5, 5), (2, 4), (1, 2), (1, 1)])
+@pytest.mark.parametrize("n_threads", [1, 3, 8])
+def test_what_units_see_and_its_gradients_equal_the_plain_read(size, n_threads):
+    """Compiled loops against torch; more threads than there are images leave some without work."""
+    inputs = [tensor.requires_grad_() for tensor in drawn(size=size)]
+    upstream = torch.randn(*inputs[1].shape[:2], generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(n_threads)
+        ours, plain = weigh_bilinear(*inputs), weighed_plainly(*inputs)
+        close(ours, plain, 1e-12)
+        for our_gradient, gradient in zip(
+            torch.autograd.grad(ours, inputs, upstream), torch.autograd.grad(plain, inputs, upstream), strict=True
+        ):
+            close(our_gradient, gradient, 1e-10)
+    finally:
+        torch.set_num_threads(before)
+    assert plain.abs().max() > 0.5
+
+
+def test_the_gradients_are_those_of_small_steps():
+    maps, points, features = drawn(2, (4, 5), 3, 6)
+    points = points[:, :6] * 0.6 + 0.013  # between pixels, where there is a derivative
+    inputs = [tensor.contiguous().requires_grad_() for tensor in (maps, points, features[:, :6])]
+    assert torch.autograd.gradcheck(weigh_bilinear, inputs)
+
+
+def test_in_float32_units_see_the_same():
+    inputs = drawn(dtype=torch.float32)
+    close(weigh_bilinear(*inputs), weighed_plainly(*inputs), 1e-5)
+
+
+def test_maps_of_any_layout_and_one_point_for_all_images():
+    maps, points, features = drawn()
+    points = points[:1].expand(len(maps), -1, -1)
+    other_layout = maps.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
+    close(
+        weigh_bilinear(other_layout, points, features.T.contiguous().T), weighed_plainly(maps, points, features), 1e-12
+    )
+
+
+def test_a_unit_at_no_number_sees_nan_and_leaves_the_others():
+    maps, points, features = drawn()
+    points[:, 0] = float("nan")
+    seen = weigh_bilinear(maps, points, features)
+    assert seen[:, 0].isnan().all()
+    close(seen[:, 1:], weighed_plainly(maps, points, features)[:, 1:], 1e-12)
+
+
+def test_all_gradients_have_the_same_bits_with_any_number_of_threads():
+    def gradients(n_threads):
+        before = torch.get_num_threads()
+        try:
+            torch.set_num_threads(n_threads)
+            inputs = [tensor.requires_grad_() for tensor in drawn(4, n_units=300, dtype=torch.float32)]
+            return torch.autograd.grad(weigh_bilinear(*inputs).square().sum(), inputs)
+        finally:
+            torch.set_num_threads(before)
+
+    assert all(torch.equal(one, many) for one, many in zip(gradients(1), gradients(3), strict=True))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from neurostatic.models.sampling import sample_bilinear
+from neurostatic.models.sampling import sample_bilinear, weigh_bilinear
 
 Levels = Callable[[torch.Tensor], list[torch.Tensor]]
 
@@ -94,14 +94,17 @@ class PointReadout(nn.Module):
 
     def read(self, maps: torch.Tensor, points: torch.Tensor, units: torch.Tensor | None = None) -> torch.Tensor:
         """What the units read at `points` of the maps (image, channel, y, x): (image, unit), or (image,)."""
-        features, bias, weighted = self.features, self.bias, "nuc,cu->nu"
-        if units is not None:
-            features, bias, weighted = features[..., units], bias[units], "nuc,cn->n"
+        levels = self.levels(maps.permute(0, 2, 3, 1))
+        if units is None:
+            read = [
+                weigh_bilinear(level, points, feature) for level, feature in zip(levels, self.features, strict=True)
+            ]
+            return torch.stack(read).sum(0) + self.bias
         read = [
-            torch.einsum(weighted, sample_bilinear(level, points), feature)
-            for level, feature in zip(self.levels(maps.permute(0, 2, 3, 1)), features, strict=True)
+            torch.einsum("nuc,cn->n", sample_bilinear(level, points), feature)
+            for level, feature in zip(levels, self.features[..., units], strict=True)
         ]
-        return torch.stack(read).sum(0) + bias
+        return torch.stack(read).sum(0) + self.bias[units]
 
     def regularizer(self) -> torch.Tensor:
         """gamma_features * mean |features|."""

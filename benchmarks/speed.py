@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import speed_images as images
 import speed_training as training
+
+from neurostatic.stimuli.gabors import GaborGrid
 
 ROOT = Path(__file__).parents[1]
 LATEST = Path(__file__).parent / "latest.json"
@@ -82,17 +85,35 @@ def of_memory() -> dict:
 
 
 def of_images() -> dict:
-    """MEIs and contrast matching against the plain ways."""
-    members = images.networks()
-    published = images.published(20)
-    plain = [images.one_at_a_time(members, unit, published) for unit in range(2)]  # before the weights are frozen
-    plain_s = medians({"plain": lambda: images.one_at_a_time(members, 0, published)}, 3)["plain"]
-    ensemble = images.ensemble_of(members)
-    ours = images.our_meis(ensemble, images.N_MEIS, published)
-    np.testing.assert_allclose(ours[:2], plain, atol=0.05)
-    ours_s = medians({"ours": lambda: images.our_meis(ensemble, images.N_MEIS, published)}, 3)["ours"]
-    found = {"mei_vs_one_at_a_time": plain_s * images.N_MEIS / ours_s}
-    print(f"20 steps of an MEI: plain {plain_s:.2f} s, ours {ours_s / images.N_MEIS:.3f} s", flush=True)
+    """MEIs, the Gabor search and contrast matching against the plain ways."""
+    networks = images.networks()
+    peers, ensemble = images.peers_of(networks), images.ensemble_of(networks)
+    few = replace(images.PUBLISHED, iterations=20)
+    plain = [images.one_at_a_time(peers, unit, few) for unit in range(2)]
+    np.testing.assert_allclose(images.our_meis(ensemble, few)[:2], plain, atol=0.05)
+    calls = {"plain": lambda: images.one_at_a_time(peers, 0, few), "ours": lambda: images.our_meis(ensemble, few)}
+    seconds = medians(calls, 3)
+    found = {"mei_vs_one_at_a_time": seconds["plain"] * images.N_MEIS / seconds["ours"]}
+    print(
+        f"20 steps of an MEI: plain {seconds['plain']:.2f} s, ours {seconds['ours'] / images.N_MEIS:.3f} s", flush=True
+    )
+
+    drive = {
+        name: images.drive_at_contrast(ensemble, images.our_meis(ensemble, config), images.PROJECTED.contrast_px)
+        for name, config in (("published", images.AT_CONTRAST), ("projected", images.PROJECTED))
+    }
+    projected_s = medians({"projected": lambda: images.our_meis(ensemble, images.PROJECTED)}, 3)["projected"]
+    plain_s = seconds["plain"] * images.AT_CONTRAST.iterations / few.iterations  # of one image
+    found["mei_same_activation_vs_one_at_a_time"] = plain_s * images.N_MEIS / projected_s
+    found["mei_same_activation_least"] = float((drive["projected"] / drive["published"]).min())
+    print(f"MEIs at one contrast: plain {plain_s:.0f} s each, ours {projected_s:.1f} s for {images.N_MEIS}", flush=True)
+
+    np.testing.assert_array_equal(images.our_gabors(ensemble), images.gabors_in_batches(peers))
+    calls = {"plain": lambda: images.gabors_in_batches(peers), "ours": lambda: images.our_gabors(ensemble)}
+    seconds = medians(calls, 3)
+    found["gabor_search_speedup"] = seconds["plain"] / seconds["ours"]
+    found["gabor_search_s_72800"] = seconds["ours"] * len(GaborGrid()) / len(images.SOME_GABORS)
+    print(f"{len(images.SOME_GABORS)} Gabors: {seconds}", flush=True)
 
     candidates = images.natural_like(1000)
     matched = images.our_matches(candidates, 111, 16)

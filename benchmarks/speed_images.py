@@ -1,14 +1,15 @@
 """How fast are MEIs, searches and contrast matching beside plain ways to do the same?
 
-The plain ways are written here, from the equations: no package makes MEIs of networks like these. Each is checked to
-give the same before it is timed.
+The plain ways are written here, from the equations: no package makes MEIs of networks like these. Their networks are
+those of neuralpredictors (`speed_training`), with the same weights. Each is checked to give the same before it is timed.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from speed_training import SCAN, ours
+from speed_training import SCAN, ours, peer_of
 
 from neurostatic.config import Meis, read_config
 from neurostatic.models.ensembles import Ensemble
@@ -16,17 +17,20 @@ from neurostatic.models.files import TrainedNetwork
 from neurostatic.models.networks import CorePlusReadout
 from neurostatic.stimuli.ascent import blur, precondition_gradient
 from neurostatic.stimuli.contrast import match_many
+from neurostatic.stimuli.gabors import GaborGrid, best_gabors, create_gabor, pixel_matched
 from neurostatic.stimuli.meis import Scale, make_meis, start_images
 
 ROOT = Path(__file__).parents[1]
 MEAN_PX, STD_PX = 111.0, 60.0
 N_UNITS, N_SEEDS, N_MEIS = 1000, 4, 16
 UNIT_IDS = list(range(N_UNITS))
+SILENT = len  # a report that says nothing
 
 
-def published(iterations: int) -> Meis:
-    """The published optimizer, of so many steps."""
-    return Meis(iterations=iterations, tuning_points=10)
+PUBLISHED = Meis(tuning_points=10)  # set 0 of the published optimizer, 1,000 steps
+AT_CONTRAST = replace(PUBLISHED, blur=False, train_norm_px=11.0)  # its set 1
+PROJECTED = replace(PUBLISHED, optimizer="projected", contrast_px=11.0)  # the highest response at this contrast
+SOME_GABORS = GaborGrid(wavelengths_px=(10,), orientations_deg=(45,), sigmas_px=(5,))  # 364 of the 72,800
 
 
 def networks() -> list[torch.nn.Module]:
@@ -44,6 +48,11 @@ def networks() -> list[torch.nn.Module]:
     return found
 
 
+def peers_of(members: list[torch.nn.Module]) -> list[torch.nn.Module]:
+    """The same networks of neuralpredictors' parts."""
+    return [peer_of(member, N_UNITS).eval() for member in members]
+
+
 def ensemble_of(members: list[torch.nn.Module]) -> Ensemble:
     """As the workflow makes it: weights without gradients."""
     normalization = {SCAN: {"image_mean": MEAN_PX, "image_std": STD_PX}}
@@ -51,23 +60,29 @@ def ensemble_of(members: list[torch.nn.Module]) -> Ensemble:
     return Ensemble(frozen, SCAN, [(None, None)])
 
 
-def our_meis(ensemble: Ensemble, n_meis: int, config: Meis) -> np.ndarray:
+def our_meis(ensemble: Ensemble, config: Meis) -> np.ndarray:
     """(unit, y, x) px of the first units."""
-    units = np.arange(n_meis)
-    meis = make_meis(
-        ensemble.answer, units, SCAN, UNIT_IDS[:n_meis], Scale(MEAN_PX, STD_PX), (36, 64), config, report=lambda _: None
-    )
-    return meis.mei.values
+    units, unit_ids = np.arange(N_MEIS), UNIT_IDS[:N_MEIS]
+    scale = Scale(MEAN_PX, STD_PX)
+    return make_meis(ensemble.answer, units, SCAN, unit_ids, scale, (36, 64), config, report=SILENT).mei.values
 
 
-def one_at_a_time(members: list[torch.nn.Module], unit: int, config: Meis) -> np.ndarray:
+def drive_at_contrast(ensemble: Ensemble, meis_px: np.ndarray, contrast_px: float) -> np.ndarray:
+    """(unit,) responses to their MEIs, those of more contrast with their deviation from the mean scaled to it."""
+    deviation = meis_px - meis_px.mean((1, 2), keepdims=True)
+    scale = np.minimum(contrast_px / meis_px.std((1, 2), ddof=1, keepdims=True), 1)
+    images_px = np.clip(meis_px - deviation + scale * deviation, 0, 255)
+    return ensemble.respond_px(images_px, np.arange(len(images_px)))
+
+
+def one_at_a_time(peers: list[torch.nn.Module], unit: int, config: Meis) -> np.ndarray:
     """(y, x) px: one image, through all units of every seed, with the gradients of all weights, as published."""
     image = torch.as_tensor((start_images([SCAN], [unit], 36, 64, config.seed)[0] - MEAN_PX) / STD_PX)
     low, high = -MEAN_PX / STD_PX, (255 - MEAN_PX) / STD_PX
     for i in range(config.iterations):
         done = i / config.iterations
         image = image.detach().requires_grad_()
-        response = torch.stack([member(image[:, None], SCAN)[0, unit] for member in members]).mean()
+        response = torch.stack([peer(image[:, None])[0, unit] for peer in peers]).mean()
         response.backward()
         gradient = precondition_gradient(image.grad, config.precondition)
         step = config.start_step + (config.end_step - config.start_step) * done
@@ -76,6 +91,23 @@ def one_at_a_time(members: list[torch.nn.Module], unit: int, config: Meis) -> np
             sigma_px = config.start_sigma_px + (config.end_sigma_px - config.start_sigma_px) * done
             image = blur(image.clamp(low, high), sigma_px)
     return (image[0].double().numpy() * STD_PX + MEAN_PX).clip(0, 255)
+
+
+def our_gabors(ensemble: Ensemble) -> np.ndarray:
+    """(unit,) which of some Gabors drives it most."""
+    return best_gabors(ensemble.respond_px, pixel_matched(), SOME_GABORS, report=SILENT).candidate.values
+
+
+def gabors_in_batches(peers: list[torch.nn.Module]) -> np.ndarray:
+    """The same: all candidates in batches through all networks."""
+    prepare, responses = pixel_matched(), []
+    candidates = SOME_GABORS.table().to_numpy()
+    for start in range(0, len(candidates), 256):
+        images_px = prepare(np.stack([create_gabor(36, 64, *values) for values in candidates[start : start + 256]]))
+        images = torch.as_tensor((images_px[:, None] - MEAN_PX) / STD_PX, dtype=torch.float32)
+        with torch.no_grad():
+            responses.append(torch.stack([peer(images) for peer in peers]).mean(0).numpy())
+    return np.concatenate(responses).argmax(0)
 
 
 def window_and_whole(n_images: int, n_units: int):

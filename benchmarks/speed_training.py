@@ -69,6 +69,9 @@ def peer_of(network: CorePlusReadout, n_units: int) -> Peer:
         kernels = [module for module in peer.core.modules() if isinstance(module, torch.nn.Conv2d)]
         for theirs, own in zip(kernels, network.core.convolutions, strict=True):
             theirs.weight.copy_(own.weight)
+        norms = [module for module in peer.core.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+        for theirs, own in zip(norms, network.core.norms, strict=True):
+            theirs.load_state_dict(own.state_dict())
         peer.readout.grid.copy_(readout.grid[None, :, None])
         peer.readout.features.copy_(readout.features.flatten(0, 1)[None, :, None])
         peer.readout.bias.copy_(readout.bias)

@@ -57,17 +57,19 @@ def test_one_image_may_be_changed_in_place():
 
 
 @pytest.mark.parametrize(
-    ("size", "kern", "padding", "pays"),
+    ("size", "kern", "padding", "pays", "pays_with_gradient"),
     [
-        ((60, 32, 22, 50), (32, 7), 3, True),  # the hidden layers of the published core
-        ((60, 64, 22, 50), (32, 7), 3, True),
-        ((60, 1, 36, 64), (32, 15), 0, False),  # its first: one channel
-        ((60, 16, 28, 56), (16, 3), 1, False),  # the hidden layers of the demo
-        ((1, 32, 22, 50), (32, 7), 3, False),  # the kernels' own transforms
-        ((8, 32, 130, 240), (32, 7), 3, False),  # a matrix as long as the maps are
+        ((60, 32, 22, 50), (32, 7), 3, True, True),  # the hidden layers of the published core
+        ((60, 64, 22, 50), (32, 7), 3, True, True),
+        ((60, 1, 36, 64), (32, 15), 0, False, True),  # its first: one channel
+        ((60, 16, 28, 56), (16, 3), 1, False, False),  # the hidden layers of the demo
+        ((60, 1, 24, 24), (16, 9), 0, False, False),  # its first, of a window
+        ((1, 32, 22, 50), (32, 7), 3, False, False),  # the kernels' own transforms
+        ((8, 32, 130, 240), (32, 7), 3, False, False),  # a matrix as long as the maps are
     ],
 )
-def test_it_is_used_where_it_is_faster(size, kern, padding, pays):
+def test_it_is_used_where_it_is_faster(size, kern, padding, pays, pays_with_gradient):
     kernels = torch.empty(kern[0], size[1], kern[1], kern[1])
     assert fourier_pays(torch.empty(size), kernels, padding) == pays
+    assert fourier_pays(torch.empty(size).requires_grad_(), kernels, padding) == pays_with_gradient
     assert not fourier_pays(torch.empty(size, device="meta"), kernels, padding)

@@ -38,15 +38,13 @@ def pyramid(
     levels = []
     for _ in range(scale_n):
         vertical, horizontal = (_smoothing(size, pyramid_filter, maps.dtype, maps.device) for size in maps.shape[1:3])
-        if not downsample:
-            low = smooth = _apply(vertical, horizontal, maps)
-        elif skip_upsampling:
-            smooth = _apply(vertical, horizontal, maps)
-            low = smooth[:, ::2, ::2]
-        else:
+        if downsample and not skip_upsampling:
             low = _apply(vertical[::2], horizontal[::2], maps)
-            smooth = 4 * _apply(vertical[::2].T, horizontal[::2].T, low)
-        levels.append(maps - smooth)
+            levels.append(_apply(-4 * vertical[::2].T, horizontal[::2].T, low, maps))
+        else:
+            smooth = _apply(vertical, horizontal, maps)
+            low = smooth[:, ::2, ::2] if downsample else smooth
+            levels.append(maps - smooth)
         maps = low
     levels.append(maps)
     return levels
@@ -78,9 +76,14 @@ def _smoothing(size: int, pyramid_filter: str, dtype: torch.dtype, device: torch
     return padded[:, half : half + size].to(device, dtype)
 
 
-def _apply(vertical: torch.Tensor, horizontal: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-    """(image, y, x, channel) -> (image, y', x', channel)."""
+def _apply(
+    vertical: torch.Tensor, horizontal: torch.Tensor, maps: torch.Tensor, offset: torch.Tensor | None = None
+) -> torch.Tensor:
+    """(image, y, x, channel) -> (image, y', x', channel); on top of an offset, if given."""
     n_images, height, width, n_channels = maps.shape
-    maps = vertical @ maps.reshape(n_images, height, width * n_channels)
-    maps = horizontal @ maps.reshape(-1, width, n_channels)
-    return maps.reshape(n_images, len(vertical), len(horizontal), n_channels)
+    rows = (vertical @ maps.reshape(n_images, height, width * n_channels)).view(-1, width, n_channels)
+    if offset is None:
+        maps = horizontal @ rows
+    else:
+        maps = torch.baddbmm(offset.reshape(len(rows), -1, n_channels), horizontal.expand(len(rows), -1, -1), rows)
+    return maps.view(n_images, len(vertical), len(horizontal), n_channels)

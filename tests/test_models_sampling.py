@@ -1,3 +1,5 @@
+from contextlib import contextmanager
+
 import pytest
 import torch
 from golden import close
@@ -89,43 +91,56 @@ def test_the_gradient_of_units_that_share_a_pixel_has_the_same_bits_every_time()
     assert torch.equal(gradient(), gradient())
 
 
-def weighed_plainly(maps, points, features):
-    return torch.einsum("nuc,cu->nu", sample_bilinear(maps, points), features)
+def weighed_plainly(levels, points, features):
+    pairs = zip(levels, features, strict=True)
+    return sum(torch.einsum("nuc,cu->nu", sample_bilinear(level, points), feature) for level, feature in pairs)
 
 
-def drawn(n_images=3, size=(6, 7), n_channels=5, n_units=40, dtype=torch.float64, seed=3):
+def drawn(n_images=3, sizes=((6, 7), (3, 4)), n_channels=5, n_units=40, dtype=torch.float64, seed=3):
+    """Maps at each scale, points inside and out, features."""
     generator = torch.Generator().manual_seed(seed)
-    maps = torch.randn(n_images, *size, n_channels, generator=generator, dtype=dtype)
+    levels = [torch.randn(n_images, *size, n_channels, generator=generator, dtype=dtype) for size in sizes]
     inside = torch.rand(n_images, n_units, 2, generator=generator, dtype=dtype) * 2.6 - 1.3
     points = torch.cat([inside, torch.tensor(BORDER + OUTSIDE, dtype=dtype).expand(n_images, -1, -1)], 1)
-    return maps, points, torch.randn(n_channels, points.shape[1], generator=generator, dtype=dtype)
+    return levels, points, torch.randn(len(sizes), n_channels, points.shape[1], generator=generator, dtype=dtype)
 
 
-@pytest.mark.parametrize("size", [(6, 7), (5, 5), (2, 4), (1, 2), (1, 1)])
-@pytest.mark.parametrize("n_threads", [1, 3, 8])
-def test_what_units_see_and_its_gradients_equal_the_plain_read(size, n_threads):
-    """Compiled loops against torch; more threads than there are images leave some without work."""
-    inputs = [tensor.requires_grad_() for tensor in drawn(size=size)]
-    upstream = torch.randn(*inputs[1].shape[:2], generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+@contextmanager
+def threads(n):
     before = torch.get_num_threads()
     try:
-        torch.set_num_threads(n_threads)
-        ours, plain = weigh_bilinear(*inputs), weighed_plainly(*inputs)
-        close(ours, plain, 1e-12)
-        for our_gradient, gradient in zip(
-            torch.autograd.grad(ours, inputs, upstream), torch.autograd.grad(plain, inputs, upstream), strict=True
-        ):
-            close(our_gradient, gradient, 1e-10)
+        torch.set_num_threads(n)
+        yield
     finally:
         torch.set_num_threads(before)
+
+
+def gradients(read, levels, points, features, upstream):
+    inputs = [tensor.detach().requires_grad_() for tensor in (*levels, points, features)]
+    seen = read(inputs[:-2], *inputs[-2:])
+    return seen.detach(), torch.autograd.grad(seen, inputs, upstream)
+
+
+@pytest.mark.parametrize("sizes", [[(6, 7), (3, 4), (2, 2)], [(5, 5)], [(1, 2), (1, 1)]])
+@pytest.mark.parametrize("n_threads", [1, 3, 8])
+def test_what_units_see_and_its_gradients_equal_the_plain_read(sizes, n_threads):
+    """Compiled loops against torch; more threads than there are images leave some without work."""
+    inputs = drawn(sizes=sizes)
+    upstream = torch.randn(*inputs[1].shape[:2], generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    with threads(n_threads):
+        ours, our_gradients = gradients(weigh_bilinear, *inputs, upstream)
+    plain, plain_gradients = gradients(weighed_plainly, *inputs, upstream)
+    close(ours, plain, 1e-12)
+    for our_gradient, gradient in zip(our_gradients, plain_gradients, strict=True):
+        close(our_gradient, gradient, 1e-10)
     assert plain.abs().max() > 0.5
 
 
 def test_the_gradients_are_those_of_small_steps():
-    maps, points, features = drawn(2, (4, 5), 3, 6)
+    levels, points, features = drawn(2, [(4, 5), (2, 3)], 3, 6)
     points = points[:, :6] * 0.6 + 0.013  # between pixels, where there is a derivative
-    inputs = [tensor.contiguous().requires_grad_() for tensor in (maps, points, features[:, :6])]
-    assert torch.autograd.gradcheck(weigh_bilinear, inputs)
+    inputs = [tensor.contiguous().requires_grad_() for tensor in (*levels, points, features[..., :6])]
+    assert torch.autograd.gradcheck(lambda fine, coarse, *rest: weigh_bilinear([fine, coarse], *rest), inputs)
 
 
 def test_in_float32_units_see_the_same():
@@ -134,30 +149,32 @@ def test_in_float32_units_see_the_same():
 
 
 def test_maps_of_any_layout_and_one_point_for_all_images():
-    maps, points, features = drawn()
-    points = points[:1].expand(len(maps), -1, -1)
-    other_layout = maps.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)
-    close(
-        weigh_bilinear(other_layout, points, features.T.contiguous().T), weighed_plainly(maps, points, features), 1e-12
-    )
+    levels, points, features = drawn()
+    points = points[:1].expand(len(points), -1, -1)
+    turned = [level.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1) for level in levels]
+    close(weigh_bilinear(turned, points, features.mT.contiguous().mT), weighed_plainly(levels, points, features), 1e-12)
 
 
 def test_a_unit_at_no_number_sees_nan_and_leaves_the_others():
-    maps, points, features = drawn()
+    levels, points, features = drawn()
     points[:, 0] = float("nan")
-    seen = weigh_bilinear(maps, points, features)
+    seen = weigh_bilinear(levels, points, features)
     assert seen[:, 0].isnan().all()
-    close(seen[:, 1:], weighed_plainly(maps, points, features)[:, 1:], 1e-12)
+    close(seen[:, 1:], weighed_plainly(levels, points, features)[:, 1:], 1e-12)
+
+
+def test_no_image_and_no_unit_have_no_response():
+    levels, points, features = drawn()
+    assert weigh_bilinear([level[:0] for level in levels], points[:0], features).shape == (0, points.shape[1])
+    assert weigh_bilinear(levels, points[:, :0], features[..., :0]).shape == (3, 0)
 
 
 def test_all_gradients_have_the_same_bits_with_any_number_of_threads():
-    def gradients(n_threads):
-        before = torch.get_num_threads()
-        try:
-            torch.set_num_threads(n_threads)
-            inputs = [tensor.requires_grad_() for tensor in drawn(4, n_units=300, dtype=torch.float32)]
-            return torch.autograd.grad(weigh_bilinear(*inputs).square().sum(), inputs)
-        finally:
-            torch.set_num_threads(before)
-
-    assert all(torch.equal(one, many) for one, many in zip(gradients(1), gradients(3), strict=True))
+    inputs = drawn(4, n_units=300, dtype=torch.float32)
+    upstream = torch.randn(*inputs[1].shape[:2], generator=torch.Generator().manual_seed(4))
+    with threads(1):
+        one, of_one = gradients(weigh_bilinear, *inputs, upstream)
+    with threads(3):
+        many, of_many = gradients(weigh_bilinear, *inputs, upstream)
+    assert torch.equal(one, many)
+    assert all(torch.equal(a, b) for a, b in zip(of_one, of_many, strict=True))

@@ -16,8 +16,8 @@ FAR = 1e6  # px; beyond, as for what is no number, a point is set outside of the
 
 
 @_compiled
-def read(maps, points, features, responses, slopes, first, last):
-    """Write responses (image, unit) and their slopes (image, unit, 2) along x and y, of images first:last."""
+def read(maps, features, points, responses, slopes, first, last):
+    """Add to responses (image, unit), and their slopes (image, unit, 2) along x and y, of images first:last."""
     _, height, width, n_channels = maps.shape
     zero = maps.dtype.type(0)
     for image in range(first, last):
@@ -35,13 +35,13 @@ def read(maps, points, features, responses, slopes, first, last):
                 c += bottom_left[channel] * weight
                 d += bottom_right[channel] * weight
             a, b, c, d = a * to_top * to_left, b * to_top * to_right, c * to_bottom * to_left, d * to_bottom * to_right
-            responses[image, unit] = (a * (1 - x) + b * x) * (1 - y) + (c * (1 - x) + d * x) * y
-            slopes[image, unit, 0] = ((b - a) * (1 - y) + (d - c) * y) * (width - 1) / 2
-            slopes[image, unit, 1] = ((c - a) * (1 - x) + (d - b) * x) * (height - 1) / 2
+            responses[image, unit] += (a * (1 - x) + b * x) * (1 - y) + (c * (1 - x) + d * x) * y
+            slopes[image, unit, 0] += ((b - a) * (1 - y) + (d - c) * y) * (width - 1) / 2
+            slopes[image, unit, 1] += ((c - a) * (1 - x) + (d - b) * x) * (height - 1) / 2
 
 
 @_compiled
-def add_to_maps(upstream, points, features, gradient, first, last):
+def add_to_maps(gradient, features, points, upstream, first, last):
     """Add the gradient of the maps, images first:last, for that of the responses, upstream (image, unit)."""
     _, height, width, n_channels = gradient.shape
     for image in range(first, last):
@@ -56,7 +56,7 @@ def add_to_maps(upstream, points, features, gradient, first, last):
 
 
 @_compiled
-def add_to_features(upstream, points, maps, gradient, first, last):
+def add_to_features(gradient, maps, points, upstream, first, last):
     """Add the gradient of the features, units first:last, for that of the responses, upstream (image, unit)."""
     n_images, height, width, n_channels = maps.shape
     kind = maps.dtype.type

@@ -96,8 +96,7 @@ class PointReadout(nn.Module):
         """What the units read at `points` of the maps (image, channel, y, x): (image, unit), or (image,)."""
         maps = maps.permute(0, 2, 3, 1)  # (image, y, x, channel)
         if units is None:
-            levels = zip(self.levels(maps), self.features, strict=True)
-            return torch.stack([weigh_bilinear(level, points, feature) for level, feature in levels]).sum(0) + self.bias
+            return weigh_bilinear(self.levels(maps), points, self.features) + self.bias
         features, bias = self.features[..., units], self.bias[units]
         if len(features) == 1 or points.requires_grad:  # four pixels are read faster; weights are not differentiated
             levels = zip(self.levels(maps), features, strict=True)

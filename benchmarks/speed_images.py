@@ -1,7 +1,8 @@
 """How fast are MEIs, searches and contrast matching beside plain ways to do the same?
 
 The plain ways are written here, from the equations: no package makes MEIs of networks like these. Their networks are
-those of neuralpredictors (`speed_training`), with the same weights. Each is checked to give the same before it is timed.
+those of neuralpredictors (`speed_training`), with the same weights. Both sides are checked to give the same before they
+are timed.
 """
 
 from dataclasses import replace

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 LEVEL = 0.95
 
@@ -143,9 +143,9 @@ class ClusterBootstrap:
         error = float(np.sqrt(g / (g - 1)) * resampled.std())
         if error <= 1e-12 * np.abs(resampled).max():  # all clusters are equal: nothing to judge by
             return Interval(estimate, estimate, estimate, np.nan, np.nan)
-        half, t = stats.t.ppf((1 + LEVEL) / 2, g - 1) * error, estimate / error
+        half, t = scipy.stats.t.ppf((1 + LEVEL) / 2, g - 1) * error, estimate / error
         return Interval(
-            estimate, float(estimate - half), float(estimate + half), t, float(2 * stats.t.sf(abs(t), g - 1))
+            estimate, float(estimate - half), float(estimate + half), t, float(2 * scipy.stats.t.sf(abs(t), g - 1))
         )
 
 
@@ -169,9 +169,9 @@ def fraction_interval(hits: np.ndarray, clusters: np.ndarray) -> Interval:
     residual = np.bincount(cluster, hits - fraction)
     variance = g / (g - 1) * (residual**2).sum() / n**2
     independent = n * fraction * (1 - fraction) / ((n - 1) * variance) if variance > 0 else n
-    quantile = stats.t.ppf((1 + LEVEL) / 2, [n - 1, g - 1])
+    quantile = scipy.stats.t.ppf((1 + LEVEL) / 2, [n - 1, g - 1])
     effective = min(n, independent * (quantile[0] / quantile[1]) ** 2)
     found, missed = fraction * effective, (1 - fraction) * effective
-    low = stats.beta.ppf((1 - LEVEL) / 2, found, missed + 1) if found > 0 else 0.0
-    high = stats.beta.ppf((1 + LEVEL) / 2, found + 1, missed) if missed > 0 else 1.0
+    low = scipy.stats.beta.ppf((1 - LEVEL) / 2, found, missed + 1) if found > 0 else 0.0
+    high = scipy.stats.beta.ppf((1 + LEVEL) / 2, found + 1, missed) if missed > 0 else 1.0
     return Interval(float(fraction), float(low), float(high), np.nan, np.nan)

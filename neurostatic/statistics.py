@@ -1,7 +1,7 @@
 """Statistics that know nothing of neuroscience: correlation, tests, effect sizes, corrections for many tests."""
 
 import numpy as np
-from scipy import stats
+import scipy
 
 
 def pearson(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -82,7 +82,7 @@ def welch_from_summary(
     with np.errstate(invalid="ignore", divide="ignore"):
         t = np.where(defined, (mean_a - mean_b) / np.sqrt(variance), np.nan)
         df = np.where(defined, variance**2 / (sem_a**4 / (n_a - 1) + sem_b**4 / (n_b - 1)), np.nan)
-    return t, df, 2 * stats.t.sf(np.abs(t), df)
+    return t, df, 2 * scipy.stats.t.sf(np.abs(t), df)
 
 
 def compare_pairs(first: np.ndarray, second: np.ndarray) -> tuple[int, float, float, float]:
@@ -100,7 +100,7 @@ def compare_pairs(first: np.ndarray, second: np.ndarray) -> tuple[int, float, fl
     n = len(difference)
     if n < 2:
         return n, np.nan, np.nan, np.nan
-    statistic, p = stats.wilcoxon(difference) if difference.any() else (np.nan, np.nan)
+    statistic, p = scipy.stats.wilcoxon(difference) if difference.any() else (np.nan, np.nan)
     return n, float((difference > 0).mean()), float(statistic), float(p)
 
 
@@ -112,7 +112,7 @@ def rank_biserial(difference: np.ndarray) -> float:
     """
     difference = np.asarray(difference, dtype=float)
     difference = difference[np.isfinite(difference) & (difference != 0)]
-    ranks = stats.rankdata(np.abs(difference))
+    ranks = scipy.stats.rankdata(np.abs(difference))
     return float((np.sign(difference) * ranks).sum() / ranks.sum()) if len(ranks) else np.nan
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from neurostatic.closed_loop.confusion import MODEL_TYPES, pool_confusions
 from neurostatic.config.sections import STIMULUS_SETS
@@ -56,7 +56,7 @@ def diagonal_entries(summary: pd.DataFrame, pair: tuple[str, str] = PUBLISHED_PA
     entries["t_diff"] = t
     entries["diff_rank"] = _descending_rank(entries["diff_resp"])
     entries["t_rank"] = _descending_rank(entries["t_diff"])
-    half = stats.t.ppf((1 + LEVEL) / 2, df) * entries["diff_sem"]
+    half = scipy.stats.t.ppf((1 + LEVEL) / 2, df) * entries["diff_sem"]
     entries = entries.assign(
         df=df,
         p_value=p,

@@ -1,5 +1,6 @@
 """What every script does around its library call: log, threads, device, provenance, and one clear error message."""
 
+import ctypes
 import os
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from neurostatic.provenance import checksum, commit, provenance, versions
 from neurostatic.store import InputError
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 
 
 class Tee:
@@ -70,4 +73,8 @@ def compute_device(threads: int) -> str:
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # a fifth of a training step, to find what we do not do
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # glibc hands large blocks back, and fetching them anew is a quarter of a step
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import scipy
 import xarray as xr
-from scipy import stats
 
 from neurostatic.data.reliability.oracle import draws_at_a_time, oracles_of_draws, standardized
 from neurostatic.data.reliability.repeats import Repeats, repeats_of
@@ -98,7 +98,7 @@ def bootstrap_oracle_t_test(bootstrap: xr.Dataset) -> tuple[pd.DataFrame, float]
     if len(difference) < 2 or np.ptp(difference) == 0:
         return units, float("nan")
     paired = difference.mean() / (difference.std(ddof=1) / np.sqrt(len(difference)))
-    return units, float(2 * stats.t.sf(abs(paired), len(difference) - 1))
+    return units, float(2 * scipy.stats.t.sf(abs(paired), len(difference) - 1))
 
 
 def _draws(repeats: Repeats, drawn: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 from typing import Literal
 
 import numpy as np
-from scipy import sparse, stats
+import scipy
 
 from neurostatic.data.reliability.repeats import BLOCK_UNITS, MIN_ORACLE_REPEATS, Repeats, repeats_of
 from neurostatic.statistics import pearson
@@ -57,7 +57,7 @@ def oracle(
 
 def average_ranks(values: np.ndarray) -> np.ndarray:
     """Ranks from 1 along the last axis; equal values share the average of their ranks, a row with a NaN is NaN."""
-    return stats.rankdata(values, method="average", axis=-1)
+    return scipy.stats.rankdata(values, method="average", axis=-1)
 
 
 def standardized(block: np.ndarray) -> np.ndarray:
@@ -87,7 +87,7 @@ def oracles_of_draws(responses: np.ndarray, draws: np.ndarray, count: np.ndarray
     n_images = len(count)
     # Sparse products add rows without a copy of every draw, and always in the same order, however many units there are.
     boundaries = np.append(0, np.cumsum(np.tile(count, n_draws)))
-    of_images = sparse.csr_array(
+    of_images = scipy.sparse.csr_array(
         (np.ones(draws.size), draws.ravel(), boundaries), shape=(n_draws * n_images, len(responses))
     )
     sums, squares = of_images @ responses, of_images @ responses**2
@@ -95,7 +95,7 @@ def oracles_of_draws(responses: np.ndarray, draws: np.ndarray, count: np.ndarray
     def over_images(weight: np.ndarray, values: np.ndarray) -> np.ndarray:
         columns = np.arange(n_draws * n_images)
         boundaries = np.arange(0, n_draws * n_images + 1, n_images)
-        return sparse.csr_array((np.tile(weight, n_draws), columns, boundaries)) @ values
+        return scipy.sparse.csr_array((np.tile(weight, n_draws), columns, boundaries)) @ values
 
     each, weight = np.ones(n_images), 1 / (count - 1)
     mean_part = over_images(each, sums) ** 2 / n_places

@@ -1,12 +1,13 @@
 """How fast is it, beside others in the same run? Writes benchmarks/latest.json.
 
-    python benchmarks/speed.py [training] [memory] [images] [windows] [startup]    by default all, as `make bench`
+    python benchmarks/speed.py [training] [memory] [images] [windows] [startup] [rules]    by default all (`make bench`)
 
 Every figure is a ratio to a peer in the same run, interleaved, the median of some rounds: machines are shared, and
 times of two runs cannot be compared. Peers are the package neuralpredictors and, where there is none, plain code
 (`speed_images`). Both sides are checked to give the same before they are timed.
 """
 
+import ast
 import importlib.metadata
 import json
 import os
@@ -55,9 +56,10 @@ def of_training() -> dict:
         steps = {"ours": training.our_step(n_units), "peer": training.peer_step(n_units)}
         losses = {name: [step() for _ in range(2)] for name, step in steps.items()}
         np.testing.assert_allclose(losses["ours"], losses["peer"], rtol=1e-5)
-        seconds = medians(steps, rounds)
+        seconds = medians(steps | {"bf16": training.bf16_step(n_units)}, rounds)
         found[f"train_step_s_{n_units}"] = seconds["ours"]
         found[f"train_step_vs_neuralpredictors_{n_units}"] = seconds["peer"] / seconds["ours"]
+        found[f"train_step_vs_neuralpredictors_{n_units}_bf16"] = seconds["peer"] / seconds["bf16"]
         print(f"training step, {n_units} units: {seconds}", flush=True)
     data, convolutions = training.batch_of_data(1000), training.convolutions_alone()
     seconds = medians({"batch": data, "convolutions": convolutions, "step": training.our_step(1000)}, 7)
@@ -163,12 +165,31 @@ def of_startup() -> dict:
     return {"import_s": seconds["import"] - seconds["bare"], "dry_run_paper_s": dry}
 
 
+def of_rules() -> dict:
+    """What a job costs beside its work: starting Python and loading what its script imports, as Snakemake does."""
+
+    def script(name: str) -> Callable[[], object]:
+        tree = ast.parse((ROOT / f"workflow/scripts/{name}.py").read_text())
+        imports = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        path = [str(ROOT), str(ROOT / "workflow/scripts")]
+        code = "\n".join([f"import sys; sys.path[:0] = {path}", *imports])
+        return lambda: subprocess.run([sys.executable, "-c", code], check=True)
+
+    def torch_alone() -> None:
+        subprocess.run([sys.executable, "-c", "import torch"], check=True)
+
+    names = ("import_scan", "summarize_confusion", "write_report", "train_model", "make_meis")
+    seconds = medians({"torch": torch_alone} | {name: script(name) for name in names}, 3)
+    return {f"start_s_{name}": value for name, value in seconds.items()}
+
+
 SECTIONS = {
     "training": of_training,
     "memory": of_memory,
     "images": of_images,
     "windows": of_windows,
     "startup": of_startup,
+    "rules": of_rules,
 }
 
 

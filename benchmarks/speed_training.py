@@ -106,6 +106,18 @@ def our_step(n_units: int) -> Step:
     return Step(network, lambda images: network(images, SCAN), n_units)
 
 
+def bf16_step(n_units: int) -> Step:
+    """Ours with a core in bfloat16, which the library does not offer: as `torch.autocast` makes it."""
+    network = ours(n_units)
+
+    def respond(images: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            maps = network.core(images)
+        return torch.nn.functional.elu(network.readout[SCAN](maps.float())) + 1
+
+    return Step(network, respond, n_units)
+
+
 def peer_step(n_units: int) -> Step:
     """The peer's, with the same weights at the start."""
     peer = peer_of(ours(n_units), n_units)

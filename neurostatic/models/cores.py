@@ -84,7 +84,8 @@ class StackedCore(nn.Module):
         """(image, input_channels, y, x) -> (image, layers * hidden_channels, y', x')."""
         outputs = []
         for layer, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
-            inputs = torch.cat(outputs[-self.skip :], 1) if outputs else images
+            seen = outputs[-self.skip :] or [images]
+            inputs = torch.cat(seen, 1) if len(seen) > 1 else seen[0]
             output = norm(_convolved(convolution, inputs)) if self.training else _fixed(convolution, norm, inputs)
             outputs.append(F.elu(output, inplace=True) if layer < self.n_elus else output)
         return torch.cat(outputs, 1) if outputs else images

@@ -163,6 +163,22 @@ def test_a_unit_at_no_number_sees_nan_and_leaves_the_others():
     close(seen[:, 1:], weighed_plainly(levels, points, features)[:, 1:], 1e-12)
 
 
+@pytest.mark.parametrize("wrong", ["image", "channel", "unit", "level"])
+def test_sizes_that_differ_are_refused(wrong):
+    """The compiled loops do not look where an array ends."""
+    levels, points, features = drawn()
+    if wrong == "image":
+        levels[1] = levels[1][:2]
+    elif wrong == "channel":
+        levels[1] = levels[1][..., :4]
+    elif wrong == "unit":
+        features = features[..., :-1]
+    else:
+        features = features[:1]
+    with pytest.raises(ValueError):
+        weigh_bilinear(levels, points, features)
+
+
 def test_no_image_and_no_unit_have_no_response():
     levels, points, features = drawn()
     assert weigh_bilinear([level[:0] for level in levels], points[:0], features).shape == (0, points.shape[1])

@@ -7,11 +7,16 @@ Shapes: maps (image, y, x, channel), points (image, unit, 2), features (unit, ch
 """
 
 import math
+import os
 
 import numba
 
-# Sums may be taken in vectors and with fused products; NaN and infinity stay what they are.
-_compiled = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+_compiled = numba.njit(
+    nogil=True,
+    cache=os.access(os.path.dirname(__file__), os.W_OK),  # else every process compiles them, in four seconds
+    error_model="numpy",
+    fastmath={"reassoc", "contract", "nsz"},  # sums in any order; NaN and infinity stay what they are
+)
 FAR = 1e6  # px; beyond, as for what is no number, a point is set outside of the maps
 
 

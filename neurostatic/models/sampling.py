@@ -59,7 +59,14 @@ def weigh_bilinear(levels: list[torch.Tensor], points: torch.Tensor, features: t
 
     Returns:
         (image, unit).
+
+    Raises ValueError for numbers of images, channels or units that differ: the loops would read beyond the arrays.
     """
+    for level in levels:
+        if (len(level), level.shape[3], points.shape[1]) != (len(points), *features.shape[1:]):
+            raise ValueError(
+                f"maps {tuple(level.shape)}, points {tuple(points.shape)}, features {tuple(features.shape)}"
+            )
     if points.device.type == "cpu" and points.dtype in (torch.float32, torch.float64):
         return _Weighed.apply(points, features, *levels)
     pairs = zip(levels, features, strict=True)

@@ -55,7 +55,7 @@ def judged(seed, jitter_um, **options):
 def matches():
     """The largest error has three times the scans: there are doubtful ones among its matches."""
     scans = [(seed, um) for um in JITTERS_UM for seed in range(3 * N_SEEDS if um == JITTERS_UM[-1] else N_SEEDS)]
-    return pd.concat([judged(seed, um)[0].assign(jitter_um=um) for seed, um in scans])
+    return pd.concat([judged(seed, um)[0].assign(jitter_um=um, seed=seed) for seed, um in scans])
 
 
 @pytest.mark.parametrize("jitter_um", JITTERS_UM)
@@ -66,11 +66,20 @@ def test_the_mean_posterior_is_the_fraction_that_is_right(matches, jitter_um):
 
 
 def test_matches_of_one_posterior_are_right_as_often_as_it_says(matches):
-    """Doubtful ones a little less, likely ones a little more often (by 0.03), measured over 160 scans at 8 um."""
-    bins = pd.cut(matches["posterior"], [-1, 0.05, 0.3, 0.7, 0.95, 1])
-    found = matches.groupby(bins, observed=True).agg(
-        n=("right", "size"), p=("posterior", "mean"), right=("right", "mean")
-    )
+    """Doubtful ones a little less, likely ones a little more often (by 0.03), measured over 160 scans at 8 um.
+
+    Over a fixed number of scans no bin is beyond three standard errors; over more of them the lowest one is, by 0.003.
+    """
+
+    def binned(some):
+        bins = pd.cut(some["posterior"], [-1, 0.05, 0.3, 0.7, 0.95, 1])
+        return some.groupby(bins, observed=True).agg(
+            n=("right", "size"), p=("posterior", "mean"), right=("right", "mean")
+        )
+
+    few = binned(matches[matches["seed"] < 2 * N_SEEDS])
+    assert ((few["right"] - few["p"]).abs() < 3 * np.sqrt(few["p"] * (1 - few["p"]) / few["n"])).all()
+    found = binned(matches)
     assert len(found) == 5 and (found["n"] > 100).all()
     assert ((found["right"] - found["p"]).between(-0.03, 0.12)).all()
     assert found["right"].iloc[0] < 0.01 and found["right"].iloc[-1] > 0.99

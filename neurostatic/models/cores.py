@@ -86,7 +86,9 @@ class StackedCore(nn.Module):
         for layer, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             seen = outputs[-self.skip :] or [images]
             inputs = torch.cat(seen, 1) if len(seen) > 1 else seen[0]
-            output = norm(_convolved(convolution, inputs)) if self.training else _fixed(convolution, norm, inputs)
+            kernels, bias = (convolution.weight, convolution.bias) if self.training else _fixed(convolution, norm)
+            output = _convolved(inputs, kernels, bias, convolution.padding[0])
+            output = norm(output) if self.training else output
             outputs.append(F.elu(output, inplace=True) if layer < self.n_elus else output)
         return torch.cat(outputs, 1) if outputs else images
 
@@ -122,27 +124,21 @@ class StackedCore(nn.Module):
         return torch.stack(hidden).mean() if hidden else self.laplace_filter.new_zeros(())
 
 
-def _convolved(
-    convolution: nn.Conv2d, inputs: torch.Tensor, kernels: torch.Tensor | None = None, bias: torch.Tensor | None = None
-) -> torch.Tensor:
-    """convolution(inputs), in the faster way; with other kernels and bias than its own, if given."""
-    if kernels is None:
-        kernels, bias = convolution.weight, convolution.bias
-    padding = convolution.padding[0]
+def _convolved(inputs: torch.Tensor, kernels: torch.Tensor, bias: torch.Tensor | None, padding: int) -> torch.Tensor:
+    """conv2d, in the faster way."""
     if not fourier_pays(inputs, kernels, padding):
         return F.conv2d(inputs, kernels, bias, padding=padding)
     output = fourier_convolution(inputs, kernels, padding)
     return output if bias is None else output.add_(bias[:, None, None])
 
 
-def _fixed(convolution: nn.Conv2d, norm: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-    """norm(convolution(inputs)) in eval mode: batch norm is then a factor and an offset of the kernels."""
+def _fixed(convolution: nn.Conv2d, norm: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Kernels and bias of norm(convolution(...)) in eval mode: batch norm is then a factor and an offset of kernels."""
     if isinstance(norm, nn.Identity):
-        return _convolved(convolution, inputs)
+        return convolution.weight, convolution.bias
     scale = norm.weight * (norm.running_var + norm.eps).rsqrt()  # (out,)
     offset = norm.running_mean if convolution.bias is None else norm.running_mean - convolution.bias
-    kernels = convolution.weight * scale[:, None, None, None]
-    return _convolved(convolution, inputs, kernels, norm.bias - offset * scale)
+    return convolution.weight * scale[:, None, None, None], norm.bias - offset * scale
 
 
 def build_core(config: Network, input_channels: int) -> StackedCore:

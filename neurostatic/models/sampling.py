@@ -15,8 +15,8 @@ def sample_bilinear(maps: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 
     Equal to grid_sample(align_corners=True, padding_mode="zeros"): a point of -1 or 1 is the center of the first or
     last pixel, pixel = (point + 1) / 2 * (size - 1). As a weighted sum of four rows (`embedding_bag`) no corner's
-    values are kept, and the gradient of the maps is written once: a third less time for a training step with the
-    pyramid. The same input gives the same bits, on a GPU under torch.use_deterministic_algorithms(True).
+    values are kept, and the gradient of the maps is written once. The same input gives the same bits, on a GPU under
+    torch.use_deterministic_algorithms(True).
 
     Args:
         maps: (image, y, x, channel).

@@ -1,6 +1,6 @@
 # make demo: install, run the whole loop on the virtual mouse, and show where the report is.
 # make test: install and run the tests.
-# make bench: how fast training, MEIs and start-up are beside others, to benchmarks/latest.json; half an hour.
+# make bench: how fast training, MEIs and start-up are beside others, to benchmarks/latest.json; 20 minutes.
 
 PYTHON ?= python3
 VENV := .venv

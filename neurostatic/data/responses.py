@@ -1,7 +1,7 @@
 """One number per unit and trial out of deconvolved traces: filter, delay, sample (InputResponse, ResponseBlock)."""
 
 import numpy as np
-from scipy.ndimage import convolve1d
+import scipy
 
 from neurostatic.store import BLOCK_BYTES, release_pages
 
@@ -63,7 +63,7 @@ def derivative_filter(window_s: float, period_s: float) -> np.ndarray:
 
 def smooth(signal: np.ndarray, taps: np.ndarray) -> np.ndarray:
     """Convolve along the last axis, same length, zeros beyond both ends; a NaN spreads by the half width."""
-    return convolve1d(np.asarray(signal, dtype=float), taps, axis=-1, mode="constant", cval=0.0)
+    return scipy.ndimage.convolve1d(np.asarray(signal, dtype=float), taps, axis=-1, mode="constant", cval=0.0)
 
 
 def smooth_inside(signal: np.ndarray, taps: np.ndarray) -> np.ndarray:

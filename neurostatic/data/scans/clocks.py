@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import median_filter
+import scipy
 
 from neurostatic.data.responses import depth_count, presentation_duration, sampling_period
 from neurostatic.data.scans.contract import FLIPS, Scan
@@ -83,7 +83,7 @@ def _apart(stim_s: np.ndarray, behavior_s: np.ndarray) -> list[str]:
             f"frame_times_behavior.npy: found {behavior_slice_s:g} s from slice to slice (median), needed are the "
             f"{slice_s:g} s of frame_times_stim.npy; both clocks have the same slices"
         ]
-    offset_s = median_filter(behavior_s - stim_s, JITTER, mode="nearest")
+    offset_s = scipy.ndimage.median_filter(behavior_s - stim_s, JITTER, mode="nearest")
     jumps = np.flatnonzero(np.abs(np.diff(offset_s)) > LARGEST_JUMP * slice_s)
     if not len(jumps):
         return []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import zoom
+import scipy
 
 from neurostatic.data.frames import apply_aperture, area_resize
 from neurostatic.data.scans.contract import APERTURE
@@ -45,7 +45,8 @@ def read_shown_images(
         raise InputError(f"{export}: images of shape {images.shape[1:]}; stimuli are made of gray images only")
     if images.shape[1] < height or images.shape[2] < width:
         factors = height / images.shape[1], width / images.shape[2]
-        resized = [zoom(images[place].astype(float), factors, order=3, mode="reflect") for place in places]
+        shown = (images[place].astype(float) for place in places)
+        resized = [scipy.ndimage.zoom(image, factors, order=3, mode="reflect") for image in shown]
         resized = np.clip(resized, 0, 255).astype(np.float32)
     else:
         resized = area_resize(images, height, width, places, rounded=False)

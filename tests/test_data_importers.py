@@ -188,6 +188,14 @@ def test_escaping_members_are_refused(tree, tmp_path, member):
         read_sensorium(archive)
 
 
+def test_exploding_members_are_refused(tree, tmp_path):
+    archive = zipped(tree, tmp_path / "a.zip")
+    with zipfile.ZipFile(archive, "a", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("data/responses/bomb.npy", bytes(2**27))
+    with pytest.raises(InputError, match=r"bomb\.npy' would unpack to 0\.134 GB"):
+        read_sensorium(archive)
+
+
 def test_what_is_no_tree(tree, tmp_path):
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04")
     with pytest.raises(InputError, match="neither a folder nor a readable zip file"):

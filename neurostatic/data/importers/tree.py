@@ -13,6 +13,8 @@ from neurostatic.data.scans import file_checksum
 from neurostatic.data.scans.tables import one_line, without_header_warning
 from neurostatic.store import InputError, report_problems
 
+BOMB_RATIO, BOMB_BYTES = 200, 2**26  # an array of zeros of one trial is smaller, and no recording packs as well
+
 Files = dict[str, Callable[[], bytes]]  # name below the root -> its content
 
 
@@ -20,7 +22,8 @@ Files = dict[str, Callable[[], bytes]]  # name below the root -> its content
 def open_tree(path: Path, root_mark: str) -> Iterator[Files]:
     """The .npy files of a tree by their names below its root, the folder that holds `root_mark`.
 
-    Raises InputError for a path that is no folder or zip file, holds no or several trees, or has members that escape.
+    Raises InputError for a path that is no folder or zip file, holds no or several trees, or has members that escape or
+    explode.
     """
     if path.is_dir():
         names = {p.relative_to(path).as_posix(): p for p in path.rglob("*.npy")}
@@ -35,12 +38,20 @@ def open_tree(path: Path, root_mark: str) -> Iterator[Files]:
         escaping = [name for name in members if _escapes(name)]
         report_problems(str(path), [f"member {name!r} points out of the archive" for name in escaping])
         arrays = [name for name in members if name.endswith(".npy")]
+        bombs = [info for info in map(archive.getinfo, arrays) if _explodes(info)]
+        report_problems(
+            str(path), [f"member {info.filename!r} would unpack to {info.file_size / 1e9:.3g} GB" for info in bombs]
+        )
         yield _below_root({name: lambda name=name: archive.read(name) for name in arrays}, path, root_mark)
 
 
 def _escapes(name: str) -> bool:
     parts = PurePosixPath(name.replace("\\", "/")).parts
     return ".." in parts or name.startswith(("/", "\\")) or bool(parts and ":" in parts[0])
+
+
+def _explodes(member: zipfile.ZipInfo) -> bool:
+    return member.file_size > BOMB_BYTES + BOMB_RATIO * member.compress_size
 
 
 def _below_root(files: Files, path: Path, root_mark: str) -> Files:

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pandas as pd
-from door import compute_device, door, origin
+from devices import compute_device
+from door import door, origin
 
 from neurostatic.config import STIMULUS_SETS
 from neurostatic.simulation.recovery import drive_ratio, matches_correct, single_trial_ceiling, true_responses

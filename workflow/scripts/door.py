@@ -1,10 +1,10 @@
-"""What every script does around its library call: log, threads, device, provenance, and one clear error message."""
+"""What every script does around its library call: log, provenance, and one clear error message."""
 
-import ctypes
-import os
+import errno
 import sys
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # The library beside this workflow is used even where it is not installed, as in an environment made by --sdm conda.
@@ -13,31 +13,40 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from neurostatic.provenance import checksum, commit, provenance, versions
 from neurostatic.store import InputError
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
+DISK = {
+    errno.ENOSPC: "the disk is full: make room, then run again",
+    errno.EDQUOT: "your quota is used up: make room, then run again",
+    errno.EFBIG: "files may not be as large as this here (ulimit -f)",
+}
 
 
 class Tee:
-    """Write to several streams."""
+    """Write to the log and, with the job's name before each line, to the terminal that jobs share."""
 
-    def __init__(self, *streams):
-        self.streams = streams
+    def __init__(self, terminal, log, name: str):
+        self.terminal, self.log, self.name = terminal, log, name
+        self.line = ""
 
     def write(self, text: str) -> int:
-        for stream in self.streams:
-            stream.write(text)
-            stream.flush()
+        with suppress(OSError):  # of a full disk, which the terminal should hear of
+            self.log.write(text)
+        *whole, self.line = (self.line + text).split("\n")
+        if whole:  # in one go: lines of two jobs do not mix
+            self.terminal.write("".join(f"[{self.name}] {line}\n" if line else "\n" for line in whole))
+            self.flush()
         return len(text)
 
     def flush(self) -> None:
-        for stream in self.streams:
-            stream.flush()
+        self.terminal.flush()
+        with suppress(OSError):
+            self.log.flush()
 
 
 @contextmanager
 def door(job, device: str = "cpu") -> Iterator[None]:
     """Run the body of a script: its output goes to the terminal and to the job's log, which opens with what runs.
 
-    An InputError ends the job with its message alone.
+    What the user can mend (an InputError, a full disk) ends the job with its message alone, all else with a traceback.
     """
     Path(job.log[0]).parent.mkdir(parents=True, exist_ok=True)
     with open(job.log[0], "w") as log:
@@ -47,12 +56,16 @@ def door(job, device: str = "cpu") -> Iterator[None]:
             + ", ".join(f"{name} {version}" for name, version in versions().items()),
             file=log,
         )
-        sys.stdout = Tee(sys.__stdout__, log)
-        sys.stderr = Tee(sys.__stderr__, log)
+        name = Path(job.log[0]).relative_to("results/logs").with_suffix("").as_posix()
+        sys.stdout = Tee(sys.__stdout__, log, name)
+        sys.stderr = Tee(sys.__stderr__, log, name)
         try:
             yield
-        except InputError as error:
-            print(f"\n{job.rule}: {error}\n(log: {job.log[0]})\n", file=sys.stderr)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except Exception as error:
+            told = str(error) if isinstance(error, InputError) else DISK.get(getattr(error, "errno", None))
+            print(f"\n{job.rule}: {told or traceback.format_exc()}\n(log: {job.log[0]})\n", file=sys.stderr)
             sys.exit(1)
         finally:
             sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
@@ -63,18 +76,3 @@ def origin(job, seed: int | None = None, device: str = "cpu") -> dict:
     parameters = {name: value for name, value in job.params.items() if name != "code"}
     inputs = {str(path): checksum(path) for path in job.input if Path(path).is_file()}
     return provenance({"rule": job.rule, **parameters}, inputs, seed, device)
-
-
-def compute_device(threads: int) -> str:
-    """The GPU if there is one, else the CPU with this many threads; always deterministic algorithms."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
-    import torch
-
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a fifth of a training step, to find what we do not do
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):  # glibc hands large blocks back, and fetching them anew is a quarter of a step
-        libc.mallopt(M_MMAP_MAX, 0)
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-    return "cuda" if torch.cuda.is_available() else "cpu"

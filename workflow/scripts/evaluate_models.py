@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import torch
-from door import compute_device, door, origin
+from devices import compute_device
+from door import door, origin
 
 from neurostatic.config import DataConfig
 from neurostatic.data.datasets import open_multi_dataset

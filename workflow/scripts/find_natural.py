@@ -2,7 +2,8 @@
 
 import numpy as np
 import xarray as xr
-from door import compute_device, door, origin
+from devices import compute_device
+from door import door, origin
 from ensembles import best_ensembles
 
 from neurostatic.data.frames import area_resize

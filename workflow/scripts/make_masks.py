@@ -1,6 +1,7 @@
 """Masks of every MEI: the smallest region that keeps the wanted part of the response, and the Gaussian envelope."""
 
-from door import compute_device, door, origin
+from devices import compute_device
+from door import door, origin
 from ensembles import best_ensembles
 
 from neurostatic.models.ensembles import paired_responses

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pandas as pd
-from door import compute_device, door, origin
+from devices import compute_device
+from door import door, origin
 from ensembles import best_ensembles, report_failures
 
 from neurostatic.config import Stimuli

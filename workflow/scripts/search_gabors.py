@@ -1,6 +1,7 @@
 """The Gabor that drives each unit most, among the candidates of a grid or of all within limits."""
 
-from door import compute_device, door, origin
+from devices import compute_device
+from door import door, origin
 from ensembles import best_ensembles, chosen_units, report_failures
 
 from neurostatic.data.calibration import MonitorCalibration

@@ -3,7 +3,8 @@
 import dataclasses
 from pathlib import Path
 
-from door import compute_device, door, origin
+from devices import compute_device
+from door import door, origin
 
 from neurostatic.config import Simulation
 from neurostatic.simulation.mouse import closed_loop_session, natural_session, simulate_scan

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from door import compute_device, door, origin
+from devices import compute_device
+from door import door, origin
 
 from neurostatic.config import DataConfig, Network, Training
 from neurostatic.data.datasets import data_hash, open_multi_dataset

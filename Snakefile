@@ -31,14 +31,17 @@ wildcard_constraints:
     loop="[A-Za-z0-9_-]+",
     kind="|".join(STIMULUS_SETS),
     model_type="cnn|linear",
+    share=r"\d+",
 
 
 include: "workflow/rules/inputs.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/stimuli.smk"
 include: "workflow/rules/closed_loop.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/failures.smk"
 
 
 rule all:

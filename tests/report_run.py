@@ -215,7 +215,7 @@ def with_variants(meis: xr.Dataset, models: list[str], rng: np.random.Generator)
 
 
 def write_meis(folder: Path, model_type: str, meis: xr.Dataset, **changed) -> None:
-    origin = made("make_meis", meis=asdict(Meis(**changed)))
+    origin = made("join_meis", meis=asdict(Meis(**changed)))
     write_arrays(meis, folder / f"meis/mouse/{model_type}.zarr.zip", origin)
 
 

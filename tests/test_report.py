@@ -477,7 +477,7 @@ def test_words_follow_the_settings_of_the_run(tree):
     configs["make_stimuli"]["interpolation"] = "cubic"
     for section in (stimuli_section, methods_section):
         assert "by cubic splines through the measured levels" in words_of(section(results))
-    configs["make_meis"]["meis"] |= asdict(Meis(optimizer="projected", eye=("none", "3 -2"), starts=4))
+    configs["join_meis"]["meis"] |= asdict(Meis(optimizer="projected", eye=("none", "3 -2"), starts=4))
     configs["search_gabors"]["gabors"]["search"] = "optimal"
     configs["find_natural"]["folder"] = "photos"
     words = words_of(methods_section(results))

@@ -99,11 +99,12 @@ class Selection:
 class Meis:
     """MEIParameter; the defaults are the published set 0, without a contrast constraint.
 
-    contrast_px, max_evaluations and tolerance are of the projected optimizer, precondition is of both, and what follows
-    it of the published one.
+    jobs is in how many jobs the units are shared out. contrast_px, max_evaluations and tolerance are of the projected
+    optimizer, precondition is of both, and what follows it of the published one.
     """
 
     units: str = key("selected", choices=("selected", "all"))
+    jobs: int = key(1, low=1)
     eye: tuple[str, ...] = key(("mean",))
     behavior: tuple[str, ...] = key(("none",))
     starts: int = key(1, low=1)

@@ -156,7 +156,7 @@ def _or(words: list[str]) -> str:
 
 
 def _images(dataset: DatasetResult) -> str:
-    meis, masks = dataset.configs["make_meis"]["meis"], dataset.configs["make_masks"]["masks"]
+    meis, masks = dataset.configs["join_meis"]["meis"], dataset.configs["make_masks"]["masks"]
     search = PUBLISHED if meis["optimizer"] == "published" else PROJECTED
     contrast = f"limited to a standard deviation of {meis['norm_px']:g} px" if meis["norm_px"] > 0 else "not limited"
     blur = f"from {meis['start_sigma_px']:g} to {meis['end_sigma_px']:g} px" if meis["blur"] else "none"

@@ -114,7 +114,7 @@ def _meis_in_words(dataset: DatasetResult) -> str:
 
 def _search_in_words(dataset: DatasetResult) -> str:
     """How much work the optimizer had."""
-    meis = dataset.configs["make_meis"]["meis"]
+    meis = dataset.configs["join_meis"]["meis"]
     if meis["optimizer"] == "published":
         return f"Optimizer: published, {meis['iterations']} steps an image."
     made = dataset.cnn.failed.values == ""

@@ -20,6 +20,9 @@ rule match_cells:
         "results/benchmarks/match_cells/{loop}.tsv"
     conda:
         "../../envs/neurostatic.yaml"
+    resources:
+        mem_mb=by_size(1500, 1),
+        runtime=by_size(30, 0.05),
     params:
         loop=lambda wildcards: asdict(CONFIG.loops[wildcards.loop]),
         kinds=lambda wildcards: list(CONFIG.loops[wildcards.loop].kinds),
@@ -45,6 +48,9 @@ rule check_matches:
         "results/benchmarks/check_matches/{loop}.tsv"
     conda:
         "../../envs/neurostatic.yaml"
+    resources:
+        mem_mb=by_size(1500, 2),
+        runtime=by_size(30, 0.05),
     params:
         scans=lambda wildcards: list(CONFIG.loops[wildcards.loop].oracle),
         statistics=asdict(CONFIG.statistics),
@@ -71,6 +77,9 @@ rule compute_confusion:
         "results/benchmarks/compute_confusion/{loop}/{scan}.tsv"
     conda:
         "../../envs/neurostatic.yaml"
+    resources:
+        mem_mb=by_size(1500, 2),
+        runtime=by_size(30, 0.05),
     params:
         source=lambda wildcards: CONFIG.loops[wildcards.loop].source,
         kinds=lambda wildcards: list(CONFIG.loops[wildcards.loop].targets[wildcards.scan]),

@@ -14,7 +14,8 @@ rule simulate_scan:
     conda:
         "../../envs/neurostatic.yaml"
     resources:
-        mem_mb=3000,
+        mem_mb=by_size(3000, 1),
+        runtime=by_size(60),
     params:
         simulation=asdict(CONFIG.simulation),
         mouse=lambda wildcards: mouse_and_day(wildcards.scan)[0],
@@ -38,6 +39,9 @@ rule import_scan:
         "results/benchmarks/import_scan/{scan}.tsv"
     conda:
         "../../envs/neurostatic.yaml"
+    resources:
+        mem_mb=by_size(1500, 0.15),
+        runtime=by_size(30, 0.01),
     params:
         source=scan_source,
         matching=lambda wildcards: CONFIG.matching.method if wildcards.scan in LOOP_SCANS else "",
@@ -61,7 +65,8 @@ rule build_dataset:
     conda:
         "../../envs/neurostatic.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=by_size(1500, 0.15),
+        runtime=by_size(30, 0.01),
     params:
         source=scan_source,
         preprocessing=asdict(CONFIG.preprocessing),
@@ -83,6 +88,9 @@ rule measure_reliability:
         "results/benchmarks/measure_reliability/{dataset}.tsv"
     conda:
         "../../envs/neurostatic.yaml"
+    resources:
+        mem_mb=by_size(1500, 2),
+        runtime=by_size(30, 0.05),
     params:
         scans=lambda wildcards: list(CONFIG.datasets[wildcards.dataset]),
         data_config=asdict(CONFIG.data_config),

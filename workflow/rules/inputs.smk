@@ -19,6 +19,8 @@ STIMULATED = [
     if CONFIG.scans[scans[0]] == SIMULATE or Path(CONFIG.scans[scans[0]], "monitor_calibration.csv").exists()
 ]
 SIZE_PX = (CONFIG.preprocessing.height_px, CONFIG.preprocessing.width_px)
+# MEIs are the same in however many jobs they are made.
+MEIS = {name: value for name, value in asdict(CONFIG.meis).items() if name != "jobs"}
 STATES = (CONFIG.meis.eye[:1], CONFIG.meis.behavior[:1])  # in which everything but the other MEIs is made
 # What a stimulus looks like does not depend on which sets are made and which is shown.
 LOOKS = {name: value for name, value in asdict(CONFIG.stimuli).items() if name not in ("sets", "target")}

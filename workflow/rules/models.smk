@@ -17,7 +17,8 @@ rule train_model:
     threads: 1
     resources:
         gpu=GPU,
-        mem_mb=4000,
+        mem_mb=by_size(4000, 3),
+        runtime=by_size(240, 2),
         # No param: however often the state is kept, the weights are the same, and nothing need be run again.
         checkpoint_epochs=CONFIG.training.checkpoint_epochs,
     params:
@@ -53,7 +54,8 @@ rule evaluate_models:
     threads: 1
     resources:
         gpu=GPU,
-        mem_mb=4000,
+        mem_mb=by_size(4000, 3),
+        runtime=by_size(60, 0.5),
     params:
         scans=lambda wildcards: list(CONFIG.datasets[wildcards.dataset]),
         data_config=asdict(CONFIG.data_config),

@@ -31,6 +31,9 @@ rule compare_truth:
         "results/benchmarks/compare_truth.tsv"
     conda:
         "../../envs/neurostatic.yaml"
+    resources:
+        mem_mb=by_size(2000, 2),
+        runtime=by_size(60, 0.05),
     params:
         loops=[
             {"name": name, "source": loop.source, "dataset": loop.dataset, "kinds": sorted(loop.kinds)}
@@ -95,6 +98,9 @@ rule write_report:
         "results/benchmarks/write_report.tsv"
     conda:
         "../../envs/neurostatic.yaml"
+    resources:
+        mem_mb=by_size(2000, 1),
+        runtime=by_size(60, 0.05),
     params:
         datasets={name: list(scans) for name, scans in CONFIG.datasets.items()},
         loops={name: asdict(loop) for name, loop in CONFIG.loops.items()},

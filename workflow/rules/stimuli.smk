@@ -7,26 +7,51 @@ rule make_meis:
         best="results/selection/{dataset}_models.csv",
         models=models_of_type,
     output:
-        "results/meis/{dataset}/{model_type}.zarr.zip",
+        "results/meis/{dataset}/{model_type}_shares/{share}.zarr.zip",
     log:
-        "results/logs/make_meis/{dataset}/{model_type}.log",
+        "results/logs/make_meis/{dataset}/{model_type}_{share}.log",
     benchmark:
-        "results/benchmarks/make_meis/{dataset}/{model_type}.tsv"
+        "results/benchmarks/make_meis/{dataset}/{model_type}_{share}.tsv"
     conda:
         "../../envs/neurostatic.yaml"
     threads: 1
     resources:
         gpu=GPU,
-        mem_mb=4000,
+        mem_mb=by_size(4000, 3),
+        runtime=by_size(120, 0.5),
     params:
         size_px=SIZE_PX,
         states=(CONFIG.meis.eye, CONFIG.meis.behavior),
-        meis=asdict(CONFIG.meis),
+        meis=MEIS,
+        n_shares=CONFIG.meis.jobs,
         code=code("make_meis"),
+    message:
+        "{wildcards.model_type} MEIs of {wildcards.dataset}, share {wildcards.share} of {params.n_shares}"
+    script:
+        "../scripts/make_meis.py"
+
+
+rule join_meis:
+    input:
+        expand(
+            "results/meis/{{dataset}}/{{model_type}}_shares/{share}.zarr.zip",
+            share=range(1, CONFIG.meis.jobs + 1),
+        ),
+    output:
+        "results/meis/{dataset}/{model_type}.zarr.zip",
+    log:
+        "results/logs/join_meis/{dataset}/{model_type}.log",
+    benchmark:
+        "results/benchmarks/join_meis/{dataset}/{model_type}.tsv"
+    conda:
+        "../../envs/neurostatic.yaml"
+    params:
+        meis=MEIS,
+        code=code("join_meis"),
     message:
         "{wildcards.model_type} MEIs of {wildcards.dataset}"
     script:
-        "../scripts/make_meis.py"
+        "../scripts/join_meis.py"
 
 
 rule make_masks:
@@ -42,6 +67,9 @@ rule make_masks:
         "results/benchmarks/make_masks/{dataset}.tsv"
     conda:
         "../../envs/neurostatic.yaml"
+    resources:
+        mem_mb=by_size(2000, 2),
+        runtime=by_size(60, 0.1),
     params:
         states=STATES,
         masks=asdict(CONFIG.masks),
@@ -69,7 +97,8 @@ rule search_gabors:
     threads: 1
     resources:
         gpu=GPU,
-        mem_mb=4000,
+        mem_mb=by_size(4000, 3),
+        runtime=by_size(120, 0.5),
     params:
         size_px=SIZE_PX,
         states=STATES,
@@ -102,7 +131,8 @@ rule find_natural:
     threads: 1
     resources:
         gpu=GPU,
-        mem_mb=4000,
+        mem_mb=by_size(4000, 3),
+        runtime=by_size(60, 0.5),
     params:
         states=STATES,
         scans=lambda wildcards: list(CONFIG.datasets[wildcards.dataset]),
@@ -137,12 +167,13 @@ rule probe_models:
     threads: 1
     resources:
         gpu=GPU,
-        mem_mb=4000,
+        mem_mb=by_size(4000, 3),
+        runtime=by_size(120, 0.5),
     params:
         states=STATES,
         scans=lambda wildcards: list(CONFIG.datasets[wildcards.dataset]),
         probes=asdict(CONFIG.probes),
-        meis=asdict(CONFIG.meis),
+        meis=MEIS,
         code=code("probe_models"),
     message:
         "in-silico experiments with the units of {wildcards.dataset}"

@@ -1,13 +1,14 @@
-"""Most exciting images of the selected, or all, units: of the CNN (MEI) or of the linear model (RF)."""
+"""Most exciting images of a share of the selected, or all, units: of the CNN (MEI) or of the linear model (RF)."""
 
 import dataclasses
 
-import xarray as xr
-from door import compute_device, door, origin
+from devices import compute_device
+from door import door, origin
 from ensembles import best_ensembles, chosen_units, free_bytes, report_failures
 
 from neurostatic.config import Meis
 from neurostatic.stimuli.meis import Scale, make_meis
+from neurostatic.stimuli.shares import join_shares, share
 from neurostatic.store import write_arrays
 
 device = compute_device(snakemake.threads)
@@ -18,7 +19,8 @@ with door(snakemake, device):
         config = dataclasses.replace(config, each_seed=False)
     ensembles, seeds = best_ensembles(snakemake, model_type, device)
     units = chosen_units(snakemake.input.units, config.units, list(ensembles))
-    parts = []
+    units = share(units, int(snakemake.wildcards.share), snakemake.params.n_shares)
+    made = []
     for scan, of_scan in units.groupby("scan", sort=False):
         ids = of_scan.unit_id.tolist()
         print(f"{scan}: {len(ids)} units, {len(seeds)} seeds, {config.optimizer} optimizer")
@@ -35,7 +37,7 @@ with door(snakemake, device):
             device,
             free_bytes(device, snakemake.resources.mem_mb),
         )
-        parts.append(meis.assign_coords(scan=("unit", [scan] * len(ids)), unit_id=("unit", ids)))
-    meis = xr.concat(parts, "unit")
+        made.append(meis.assign_coords(scan=("unit", [scan] * len(ids)), unit_id=("unit", ids)))
+    meis = join_shares(made)
     report_failures(meis, "MEI")
     write_arrays(meis, snakemake.output[0], origin(snakemake, config.seed, device))

@@ -17,6 +17,7 @@ examples:
   neurostatic describe results/selection/*.csv     what is in a result, and where it comes from
   neurostatic match day1.csv day2.csv              which cell of day 1 is which of day 2, and how sure that is
   neurostatic networks workflow/config/paper.yaml  the 16 published networks, of 64 models
+  neurostatic plan mine.yaml                       jobs, GPU hours and disk of a run
 """
 MATCH_LIMITS = ("one_to_one", "max_distance_um", "min_vote_fraction", "min_posterior")
 
@@ -98,6 +99,16 @@ def _parser() -> argparse.ArgumentParser:
         "Their number, names and settings, before anything is trained.",
     )
     networks.add_argument("overlays", nargs="*", metavar="CONFIG", help="overlays, as for snakemake --configfile")
+    plan = command(
+        "plan",
+        _plan,
+        "say what a run would cost: jobs, GPU hours, disk",
+        "Nothing is run. Jobs are those that Snakemake would run in this folder.",
+    )
+    plan.add_argument("overlays", nargs="*", metavar="CONFIG", help="overlays, as for snakemake --configfile")
+    plan.add_argument(
+        "--tflops", type=float, default=0.0, metavar="N", help="of your GPU; default: as trainings here ran, else 5"
+    )
     init = command("init", _init, "begin a project: a config to edit and a small scan to try")
     init.add_argument("folder", metavar="FOLDER", help="must not be there, or be empty")
     export = command(
@@ -140,6 +151,12 @@ def _networks(options: argparse.Namespace) -> int:
     from neurostatic.inspection.networks import list_networks
 
     return _print_each(list_networks, [options.overlays])
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from neurostatic.inspection.plan import plan
+
+    return _print_each(lambda overlays: plan(overlays, options.tflops), [options.overlays])
 
 
 def _init(options: argparse.Namespace) -> int:

@@ -13,13 +13,20 @@ def list_networks(overlays: list[str]) -> str:
 
     Raises InputError that lists every problem of the configuration.
     """
+    return "\n".join(_lines(read_overlays(overlays)))
+
+
+def read_overlays(overlays: list[str]) -> Config:
+    """The configuration of the clone under some overlays, as Snakemake lays them.
+
+    Raises InputError that lists every problem.
+    """
     from snakemake.utils import update_config  # only here: it is slow to load
 
     overlay: dict = {}
     for path in overlays:
         update_config(overlay, read_sections(path))
-    config = read_config(clone_folder() / "config.yaml", overlay)
-    return "\n".join(_lines(config))
+    return read_config(clone_folder() / "config.yaml", overlay)
 
 
 def _lines(config: Config) -> list[str]:

@@ -1,5 +1,6 @@
 """One whole small loop through Snakemake: results, reruns, repeatability, and bad input."""
 
+import ast
 import dataclasses
 import json
 import os
@@ -16,6 +17,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from projects import copy_of_the_loop, copy_of_the_project, planned, snakemake
 
 from neurostatic.closed_loop.confusion import pool_confusions, scan_confusion
 from neurostatic.closed_loop.hypotheses import loop_tests
@@ -28,9 +30,6 @@ from neurostatic.simulation.recovery import drive_ratio
 from neurostatic.stimuli.meis import Scale, make_meis
 from neurostatic.store import BadConfig, read_arrays, read_provenance, read_table
 
-ROOT = Path(__file__).parents[1]
-PARTS = ("neurostatic", "workflow", "profiles", "envs", "Snakefile", "config.yaml")
-OVERLAY = Path(__file__).with_name("small_loop.yaml")
 pytestmark = pytest.mark.loop
 
 
@@ -40,37 +39,11 @@ SHOWN_AGAIN = {  # rules that rest on what the mouse is shown on later days
 }  # fmt: skip
 
 
-def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-
-
-def planned(folder: Path, *arguments: str) -> set[str]:
-    """Rules that a dry run would execute."""
-    run = snakemake(folder, "-n", "--configfile", "small.yaml", *arguments)
-    assert run.returncode == 0, run.stderr
-    table = re.search(r"job +count\n[- ]+\n(.*?)\ntotal", run.stdout + run.stderr, re.S)
-    return {line.split()[0] for line in table[1].splitlines()} - {"all"} if table else set()
-
-
-def copy_of_the_project(folder: Path) -> None:
-    for part in PARTS:
-        source = ROOT / part
-        if source.is_dir():
-            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, folder / part)
-    shutil.copy(OVERLAY, folder / "small.yaml")
-
-
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Path:
+def project(finished_loop, tmp_path_factory) -> Path:
     """A copy of the project in which the small loop has run."""
     folder = tmp_path_factory.mktemp("project")
-    copy_of_the_project(folder)
-    run = snakemake(folder, "--configfile", "small.yaml")
-    assert run.returncode == 0, run.stdout + run.stderr
+    copy_of_the_loop(finished_loop, folder)
     return folder
 
 
@@ -202,8 +175,7 @@ def test_a_scan_can_show_two_stimulus_sets(project):
 
 def test_scans_without_matches_are_skipped_with_a_reason(project, tmp_path):
     """No cell moves by so little: nothing is left to compare, and the report says why."""
-    copy_of_the_project(tmp_path)
-    shutil.copytree(project / "results", tmp_path / "results", copy_function=os.link)
+    copy_of_the_loop(project, tmp_path)
     small = yaml.safe_load((tmp_path / "small.yaml").read_text())
     (tmp_path / "strict.yaml").write_text(yaml.safe_dump({**small, "matching": {"max_distance_um": 0.001}}))
     again = ("--rerun-triggers", "mtime", "--forcerun", "match_cells")
@@ -274,6 +246,16 @@ def test_a_model_of_shuffled_responses_finds_no_meis(project):
     assert ratio < 0.2 < recovery.mei_drive_ratio.median()
 
 
+def test_jobs_take_less_memory_than_they_ask_for(project):
+    """What profiles/slurm asks for in the name of a job, against what the benchmark files saw."""
+    profile = yaml.safe_load((project / "profiles/slurm/config.yaml").read_text())
+    default_mb = int(profile["default-resources"]["mem_mb"].removesuffix(" * attempt"))
+    measured = [pd.read_csv(path, sep="\t").iloc[0] for path in (project / "results/benchmarks").rglob("*.tsv")]
+    assert len({row.rule_name for row in measured}) > 20
+    for row in measured:
+        assert row.max_rss < ast.literal_eval(row.resources).get("mem_mb", default_mb), row.rule_name
+
+
 def test_a_second_run_does_nothing(project):
     start = time.monotonic()
     run = snakemake(project, "--configfile", "small.yaml")
@@ -302,7 +284,7 @@ def test_a_changed_parameter_reruns_what_rests_on_it_and_nothing_else(project, c
     for section, values in change.items():
         overlay[section] = {**overlay.get(section, {}), **values}
     (project / "changed.yaml").write_text(yaml.safe_dump(overlay))
-    assert planned(project, "--configfile", "changed.yaml") == rules
+    assert set(planned(project, "changed.yaml")) == rules
 
 
 @pytest.mark.parametrize(
@@ -322,7 +304,7 @@ def test_changed_code_reruns_what_rests_on_it_and_nothing_else(project, module, 
     text = path.read_text()
     path.write_text(text + addition)
     try:
-        assert planned(project) == rules
+        assert set(planned(project)) == rules
     finally:
         path.write_text(text)
 
@@ -364,8 +346,7 @@ def test_models_and_ensembles_are_scored(project):
 
 def test_a_model_that_cannot_be_is_marked_and_the_others_go_on(project, tmp_path):
     """BadConfig: no unit of the wanted area; then what rests on the models, with one of them bad."""
-    copy_of_the_project(tmp_path)
-    shutil.copytree(project / "results", tmp_path / "results", copy_function=os.link)
+    copy_of_the_loop(project, tmp_path)
     small = yaml.safe_load((tmp_path / "small.yaml").read_text())
     (tmp_path / "bad.yaml").write_text(yaml.safe_dump({**small, "data_config": {"brain_area": "AL"}}))
     model = "results/models/mouse1/GaussianLaplace/2.pt"
@@ -384,13 +365,12 @@ def test_a_model_that_cannot_be_is_marked_and_the_others_go_on(project, tmp_path
     assert best.seed["cnn"] == 1
     evaluation = read_arrays(tmp_path / "results/evaluation/mouse1.zarr.zip")
     assert evaluation.n_seeds.sel(network="GaussianLaplace") == 1
-    assert "left out:" in (tmp_path / "results/logs/make_meis/mouse1/cnn.log").read_text()
+    assert "left out:" in (tmp_path / "results/logs/make_meis/mouse1/cnn_1.log").read_text()
 
 
 def test_a_training_that_was_killed_with_snakemake_goes_on(project, tmp_path):
     """SIGKILL to Snakemake and its job; unlocked and run again, the weights are the same to the last bit."""
-    copy_of_the_project(tmp_path)
-    shutil.copytree(project / "results", tmp_path / "results", copy_function=os.link)
+    copy_of_the_loop(project, tmp_path)
     model = tmp_path / "results/models/mouse1/GaussianLaplace/2.pt"
     expected = load_network(model).network.state_dict()
     for path in model.parent.glob("2*"):
@@ -441,9 +421,7 @@ def test_a_training_that_was_killed_with_snakemake_goes_on(project, tmp_path):
     ],
 )
 def test_bad_input_gets_one_clear_message(project, tmp_path, overlay, target, message):
-    copy_of_the_project(tmp_path)
-    # Links: what the failing rule deletes is gone here and stays there.
-    shutil.copytree(project / "results", tmp_path / "results", copy_function=os.link)
+    copy_of_the_loop(project, tmp_path)
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 not a zip file")
     shutil.copytree(project / "results/simulation/mouse1-day2-mei", tmp_path / "export")
     units = pd.read_csv(tmp_path / "export/units.csv").drop(columns="um_x")

@@ -1,0 +1,206 @@
+"""A loop, from scan to tests, on a real SLURM with two nodes and two placeholder GPUs, while things go wrong.
+
+One run meets every fault that a cluster knows, each once; it must end with the results of an undisturbed local run.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+import yaml
+from projects import SMALL, copy_of_the_project, environment, snakemake
+from slurm_cluster import Cluster, missing_programs
+
+from neurostatic.store import read_arrays
+
+MISSING = missing_programs()
+pytestmark = [
+    pytest.mark.loop,
+    pytest.mark.skipif(bool(MISSING), reason=f"SLURM is not installed: no {', '.join(MISSING)}"),
+]
+# The shipped profile as it is, but asking SLURM every second: jobs of a test are short.
+ON_SLURM = ["--workflow-profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1",
+            "--seconds-between-status-checks", "1"]  # fmt: skip
+LONGEST_S = 900
+WANTED = ["results/closed_loop/loop2/tests.csv", "results/evaluation/mouse1.csv"]
+MODEL = "results/models/mouse1/GaussianLaplace"
+TRAINING = "rule_train_model_wildcards_mouse1_GaussianLaplace_{}"
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))  # of pytest's folders the paths are too long for sockets
+    try:
+        with Cluster(folder) as running:
+            yield running
+    finally:
+        shutil.rmtree(folder)
+
+
+class Run:
+    """Snakemake at work on the cluster, and what has been done to it."""
+
+    def __init__(self, folder: Path, cluster: Cluster):
+        self.folder, self.cluster = folder, cluster
+        self.process, self.struck = None, {}
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "snakemake", *ON_SLURM, *SMALL, "--", *WANTED]
+        with open(self.folder / "run.log", "a") as log:
+            self.process = subprocess.Popen(
+                command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True,
+                env={**environment(self.folder), **self.cluster.environment},
+            )  # fmt: skip
+
+    def said(self) -> str:
+        return (self.folder / "run.log").read_text()
+
+    def job(self, comment: str) -> str:
+        """Number of the running job that Snakemake calls so, or ""."""
+        running = self.cluster.jobs("-t", "running")
+        return next((number for number, found in running.items() if found.startswith(comment)), "")
+
+    def training(self, seed: int) -> str:
+        """Number of the job of a training that has written a checkpoint, or ""."""
+        there = (self.folder / MODEL / f"{seed}.checkpoint").is_file()
+        return self.job(TRAINING.format(seed)) if there else ""
+
+
+def node_drained(run: Run) -> bool:
+    if not run.job("rule_build_dataset"):
+        return False
+    done = run.cluster.run("scontrol", "update", "nodename=node2", "state=drain", "reason=test")
+    assert done.returncode == 0, done.stderr
+    return True
+
+
+def out_of_time(run: Run) -> bool:
+    job = run.training(1)
+    if not job:
+        return False
+    done = run.cluster.run("scontrol", "update", f"JobId={job}", "EndTime=now")
+    assert done.returncode == 0, done.stderr
+    run.struck["job out of time"] = job
+    return True
+
+
+def killed(run: Run) -> bool:
+    job = run.training(2)
+    for process in Path("/proc").glob("[0-9]*") if job else ():
+        try:
+            of_job = f"SLURM_JOB_ID={job}\0" in (process / "environ").read_text()
+            if of_job and re.search(r"scripts/\w+\.train_model\.py", (process / "cmdline").read_text()):
+                os.kill(int(process.name), signal.SIGKILL)
+                return True
+        except (OSError, UnicodeDecodeError):
+            continue
+    return False
+
+
+def controller_restarted(run: Run) -> bool:
+    if not run.job("rule_evaluate_models"):
+        return False
+    run.cluster.stop_controller()
+    time.sleep(3)
+    run.cluster.start_controller()
+    run.struck["controller restarted"] = True
+    return True
+
+
+def node_resumed(run: Run) -> bool:
+    if not run.struck.get("controller restarted"):
+        return False
+    return run.cluster.run("scontrol", "update", "nodename=node2", "state=resume").returncode == 0
+
+
+def snakemake_killed(run: Run) -> bool:
+    """Its jobs go on without it, and finish or not while the next run does the same."""
+    if not run.job("rule_make_meis"):
+        return False
+    os.killpg(run.process.pid, signal.SIGKILL)
+    run.process.wait()
+    assert "--unlock" in snakemake(run.folder, *SMALL).stdout + snakemake(run.folder, *SMALL).stderr
+    assert snakemake(run.folder, *SMALL, "--unlock").returncode == 0
+    run.start()
+    return True
+
+
+FAULTS = [node_drained, out_of_time, killed, controller_restarted, node_resumed, snakemake_killed]
+
+
+@pytest.fixture(scope="module")
+def disturbed(cluster, tmp_path_factory) -> Run:
+    """A loop on the cluster; every fault strikes as soon as it can, and one rule asks for too little memory."""
+    folder = tmp_path_factory.mktemp("cluster")
+    copy_of_the_project(folder)
+    profile = folder / "profiles/slurm/config.yaml"
+    settings = yaml.safe_load(profile.read_text())
+    settings["set-resources"]["evaluate_models"] = {**settings["set-resources"]["evaluate_models"]}
+    settings["set-resources"]["evaluate_models"]["mem_mb"] = "300 * attempt ** 3"
+    profile.write_text(yaml.safe_dump(settings))
+    run, waiting = Run(folder, cluster), list(FAULTS)
+    run.start()
+    end = time.monotonic() + LONGEST_S
+    while run.process.poll() is None and time.monotonic() < end:
+        waiting = [fault for fault in waiting if not fault(run)]
+        time.sleep(0.2)
+    if run.process.poll() is None:
+        os.killpg(run.process.pid, signal.SIGKILL)
+    assert run.process.wait() == 0, run.said()
+    assert not waiting, f"did not strike: {waiting}"
+    return run
+
+
+def test_gpu_jobs_ran_where_the_gpus_are(disturbed):
+    log = pd.DataFrame(
+        [
+            dict(re.findall(r"(\w+)=(\S*)", line))
+            for line in (disturbed.cluster.folder / "jobs.log").read_text().splitlines()
+        ]
+    )
+    assert set(log.Partition) == {"cpu", "gpu"} and {"COMPLETED", "TIMEOUT", "FAILED"} <= set(log.JobState)
+
+
+def test_a_training_out_of_time_goes_on_from_its_checkpoint(disturbed):
+    assert "TIMEOUT" in disturbed.said()
+    for seed in (1, 2):
+        log = (disturbed.folder / f"results/logs/train_model/mouse1/GaussianLaplace/{seed}.log").read_text()
+        assert "going on from the checkpoint of epoch" in log
+
+
+def test_a_job_over_its_memory_is_tried_with_more(disturbed):
+    asked = pd.read_csv(disturbed.folder / "results/benchmarks/evaluate_models/mouse1.tsv", sep="\t").resources[0]
+    assert "2400" in str(asked)
+
+
+def test_a_second_run_does_nothing(disturbed):
+    run = snakemake(disturbed.folder, *SMALL, "--", *WANTED)
+    assert run.returncode == 0 and "Nothing to be done" in run.stdout + run.stderr
+
+
+def test_the_results_are_those_of_a_local_run(disturbed, finished_loop):
+    here, there = disturbed.folder / "results", finished_loop / "results"
+
+    kinds = ("*.csv", "*.zarr.zip", "*.pt", "*.png")
+    made = sorted(str(path.relative_to(here)) for kind in kinds for path in here.rglob(kind))
+    assert len(made) > 100
+    for name in made:
+        one, other = here / name, there / name
+        if name.endswith(".zarr.zip"):
+            xr.testing.assert_identical(read_arrays(one).drop_attrs(), read_arrays(other).drop_attrs())
+        elif name.endswith(".pt"):
+            one, other = (torch.load(path, weights_only=True)["weights"] for path in (one, other))
+            assert all(torch.equal(one[part], other[part]) for part in other), name
+        else:
+            assert one.read_bytes() == other.read_bytes(), name
+    assert not [*here.rglob(".*.tmp"), *here.rglob("*.checkpoint")]

@@ -14,7 +14,7 @@ demo: $(VENV)/installed
 	@echo "The report: results/report.html"
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30
 
 bench: $(VENV)/installed-test
 	$(BIN)/python benchmarks/speed.py

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from projects import copy_of_the_loop, copy_of_the_project, planned, snakemake
+from projects import copy_of_the_loop, copy_of_the_project, snakemake
 
 from neurostatic.closed_loop.confusion import pool_confusions, scan_confusion
 from neurostatic.closed_loop.hypotheses import loop_tests
@@ -31,12 +31,6 @@ from neurostatic.stimuli.meis import Scale, make_meis
 from neurostatic.store import BadConfig, read_arrays, read_provenance, read_table
 
 pytestmark = pytest.mark.loop
-
-
-SHOWN_AGAIN = {  # rules that rest on what the mouse is shown on later days
-    "simulate_scan", "import_scan", "build_dataset", "match_cells", "check_matches", "compute_confusion",
-    "summarize_confusion", "summarize_population", "compare_truth", "write_report",
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -261,52 +255,6 @@ def test_a_second_run_does_nothing(project):
     run = snakemake(project, "--configfile", "small.yaml")
     assert run.returncode == 0 and "Nothing to be done" in run.stdout + run.stderr
     assert time.monotonic() - start < 15
-
-
-@pytest.mark.parametrize(
-    ("change", "rules"),
-    [
-        (
-            {"masks": {"target_ratio": 0.8}},
-            {"make_masks", "find_natural", "probe_models", "make_stimuli", *SHOWN_AGAIN},
-        ),
-        ({"stimuli": {"mean_cd_m2": 10.5}}, {"search_gabors", "make_stimuli", "choose_target", *SHOWN_AGAIN}),
-        ({"stimuli": {"target": "mei_vs_gabor"}}, {"choose_target", "write_report"}),
-        ({"probes": {"n_diverse": 4}}, {"probe_models", "write_report"}),
-        (
-            {"statistics": {"seed": 1}},
-            {"check_matches", "summarize_confusion", "summarize_population", "write_report"},
-        ),
-    ],
-)  # fmt: skip
-def test_a_changed_parameter_reruns_what_rests_on_it_and_nothing_else(project, change, rules):
-    overlay = yaml.safe_load((project / "small.yaml").read_text())
-    for section, values in change.items():
-        overlay[section] = {**overlay.get(section, {}), **values}
-    (project / "changed.yaml").write_text(yaml.safe_dump(overlay))
-    assert set(planned(project, "changed.yaml")) == rules
-
-
-@pytest.mark.parametrize(
-    ("module", "addition", "rules"),
-    [
-        ("stimuli/envelopes.py", "\n# only a comment\n", set()),
-        ("stimuli/insilico.py", "\n\nNEW_CONSTANT = 1\n", {"probe_models", "write_report"}),
-        (
-            "closed_loop/hypotheses.py",
-            "\n\nNEW_CONSTANT = 1\n",
-            {"summarize_confusion", "summarize_population", "write_report"},
-        ),
-    ],
-)
-def test_changed_code_reruns_what_rests_on_it_and_nothing_else(project, module, addition, rules):
-    path = project / "neurostatic" / module
-    text = path.read_text()
-    path.write_text(text + addition)
-    try:
-        assert set(planned(project)) == rules
-    finally:
-        path.write_text(text)
 
 
 def test_same_seed_same_bits(project):

@@ -1,4 +1,4 @@
-"""A loop, from scan to tests, on a real SLURM with two nodes and two placeholder GPUs, while things go wrong.
+"""From a scan to MEIs on a real SLURM with two nodes and two placeholder GPUs, while things go wrong.
 
 One run meets every fault that a cluster knows, each once; it must end with the results of an undisturbed local run.
 """
@@ -32,7 +32,7 @@ pytestmark = [
 ON_SLURM = ["--workflow-profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1",
             "--seconds-between-status-checks", "1"]  # fmt: skip
 LONGEST_S = 900
-WANTED = ["results/closed_loop/loop2/tests.csv", "results/evaluation/mouse1.csv"]
+WANTED = ["results/masks/mouse1.zarr.zip", "results/meis/mouse1/linear.zarr.zip", "results/evaluation/mouse1.csv"]
 MODEL = "results/models/mouse1/GaussianLaplace"
 TRAINING = "rule_train_model_wildcards_mouse1_GaussianLaplace_{}"
 
@@ -48,11 +48,11 @@ def cluster():
 
 
 class Run:
-    """Snakemake at work on the cluster, and what has been done to it."""
+    """Snakemake at work on the cluster."""
 
     def __init__(self, folder: Path, cluster: Cluster):
         self.folder, self.cluster = folder, cluster
-        self.process, self.struck = None, {}
+        self.process = None
 
     def start(self) -> None:
         command = [sys.executable, "-m", "snakemake", *ON_SLURM, *SMALL, "--", *WANTED]
@@ -90,7 +90,6 @@ def out_of_time(run: Run) -> bool:
         return False
     done = run.cluster.run("scontrol", "update", f"JobId={job}", "EndTime=now")
     assert done.returncode == 0, done.stderr
-    run.struck["job out of time"] = job
     return True
 
 
@@ -110,17 +109,12 @@ def killed(run: Run) -> bool:
 def controller_restarted(run: Run) -> bool:
     if not run.job("rule_evaluate_models"):
         return False
+    resumed = run.cluster.run("scontrol", "update", "nodename=node2", "state=resume")
+    assert resumed.returncode == 0, resumed.stderr
     run.cluster.stop_controller()
     time.sleep(3)
     run.cluster.start_controller()
-    run.struck["controller restarted"] = True
     return True
-
-
-def node_resumed(run: Run) -> bool:
-    if not run.struck.get("controller restarted"):
-        return False
-    return run.cluster.run("scontrol", "update", "nodename=node2", "state=resume").returncode == 0
 
 
 def snakemake_killed(run: Run) -> bool:
@@ -135,12 +129,12 @@ def snakemake_killed(run: Run) -> bool:
     return True
 
 
-FAULTS = [node_drained, out_of_time, killed, controller_restarted, node_resumed, snakemake_killed]
+FAULTS = [node_drained, out_of_time, killed, controller_restarted, snakemake_killed]
 
 
 @pytest.fixture(scope="module")
 def disturbed(cluster, tmp_path_factory) -> Run:
-    """A loop on the cluster; every fault strikes as soon as it can, and one rule asks for too little memory."""
+    """Every fault strikes as soon as it can, and one rule asks for too little memory."""
     folder = tmp_path_factory.mktemp("cluster")
     copy_of_the_project(folder)
     profile = folder / "profiles/slurm/config.yaml"
@@ -190,10 +184,9 @@ def test_a_second_run_does_nothing(disturbed):
 
 def test_the_results_are_those_of_a_local_run(disturbed, finished_loop):
     here, there = disturbed.folder / "results", finished_loop / "results"
-
     kinds = ("*.csv", "*.zarr.zip", "*.pt", "*.png")
     made = sorted(str(path.relative_to(here)) for kind in kinds for path in here.rglob(kind))
-    assert len(made) > 100
+    assert len(made) > 25
     for name in made:
         one, other = here / name, there / name
         if name.endswith(".zarr.zip"):

@@ -3,7 +3,9 @@
 import json
 import mmap
 import os
+import shutil
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -108,7 +110,7 @@ def write_arrays(arrays: xr.Dataset, path: str | Path, provenance: dict) -> None
             arrays[name] = arrays[name].astype(object)
     large = [name for name in arrays.data_vars if arrays[name].nbytes > WRITE_BYTES]
     chunks = {name: {"chunks": _chunks(v)} for name, v in arrays.data_vars.items() if v.ndim > 1 and v.size}
-    with written_whole(path) as temporary, tempfile.TemporaryDirectory(dir=temporary.parent, prefix=".") as folder:
+    with written_whole(path) as temporary, _scratch_folder(temporary.parent) as folder:
         encoding = {name: chunks[name] for name in chunks if name not in large}
         arrays.drop_vars(large).to_zarr(folder, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
         for name in large:
@@ -119,6 +121,20 @@ def write_arrays(arrays: xr.Dataset, path: str | Path, provenance: dict) -> None
                     entry = zipfile.ZipInfo(file.relative_to(folder).as_posix())
                     archive.writestr(entry, file.read_bytes())
                     file.unlink()  # a large store is not twice on the disk
+
+
+@contextmanager
+def _scratch_folder(parent: Path) -> Iterator[str]:
+    """A temporary folder that is gone afterwards, even if a chunk has failed while Zarr goes on writing others."""
+    folder = tempfile.mkdtemp(dir=parent, prefix=".")
+    try:
+        yield folder
+    except BaseException:
+        for _ in range(20):  # for two seconds: chunks on their way make their folders anew
+            shutil.rmtree(folder, ignore_errors=True)
+            time.sleep(0.1)
+        raise
+    shutil.rmtree(folder)
 
 
 def _chunks(variable: xr.Variable) -> tuple[int, ...]:

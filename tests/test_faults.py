@@ -1,15 +1,53 @@
-"""What goes wrong beside a job: a message, and nothing is harmed."""
+"""What goes wrong beside a job: damaged files, a full disk, two runs at once. A message, and the next run is right."""
 
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
-from projects import SMALL, copy_of_the_project, environment, snakemake
+import xarray as xr
+from projects import SMALL, copy_of_the_loop, copy_of_the_project, environment, snakemake
 
 from neurostatic.store import read_arrays
 
 pytestmark = pytest.mark.loop
+
+
+def damage(path: Path, content: bytes) -> None:
+    """Other bytes under the same time, as of a disk that fails."""
+    times = path.stat()
+    path.unlink()  # it is a link
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_damaged_files_are_named_by_the_rules_that_read_them(finished_loop, tmp_path):
+    """A store, a model, a picture and a table, each read by a rule that needs nothing else that is damaged."""
+    copy_of_the_loop(finished_loop, tmp_path)
+    results = tmp_path / "results"
+    picture = sorted((results / "stimuli/mouse1/mei_vs_rf").rglob("*.png"))[0]
+    read_by = {
+        results / "datasets/mouse1-day5-oracle.zarr.zip": ("check_matches", "closed_loop/loop1/oracle.csv"),
+        results / "models/mouse1/GaussianLaplace/2.pt": ("evaluate_models", "evaluation/mouse1.csv"),
+        picture: ("simulate_scan", "simulation/mouse1-day6-both.truth.zarr.zip"),
+        results / "closed_loop/loop1/unmatched.csv": ("summarize_confusion", "closed_loop/loop1/tests.csv"),
+    }
+    for path in read_by:
+        damage(path, b"\xff\x00 no table" if path.suffix == ".csv" else path.read_bytes()[: path.stat().st_size // 2])
+    targets = [f"results/{target}" for _, target in read_by.values()]
+    again = ("--keep-going", "--rerun-triggers", "mtime", "--forcerun", *targets)
+    run = snakemake(tmp_path, *SMALL, *again, "--", *targets)
+    said = run.stdout + run.stderr
+    assert run.returncode != 0 and "Traceback" not in said, said
+    *_, at_the_end = said.partition("Exiting because a job execution failed")
+    for path, (rule, target) in read_by.items():
+        told = [line for line in said.splitlines() if line.startswith(f"[{rule}")]
+        assert any(path.name in line for line in told), f"{path}: {told}"
+        assert path.name in at_the_end and f"results/logs/{rule}" in at_the_end
+        assert not (results / target).exists()
+    assert not [*results.rglob(".*.tmp")]
 
 
 def test_two_runs_at_once_are_refused(tmp_path):
@@ -24,3 +62,20 @@ def test_two_runs_at_once_are_refused(tmp_path):
     assert second.returncode != 0 and "cannot be locked" in second.stdout + second.stderr
     assert first.wait() == 0
     assert read_arrays(tmp_path / target).sizes["unit"] > 0
+
+
+def test_a_full_disk_is_told_and_nothing_half_written_stays(finished_loop, tmp_path):
+    """A limit on the size of files stands in for the disk: the same kind of error where a store is written."""
+    copy_of_the_loop(finished_loop, tmp_path)
+    target = tmp_path / "results/datasets/mouse1-day1.zarr.zip"
+    before = read_arrays(target)
+    command = f"ulimit -f 200; exec {sys.executable} -m snakemake --cores 1 --configfile small.yaml"
+    command += f" --rerun-triggers mtime --forcerun build_dataset -- {target.relative_to(tmp_path)}"
+    shell = ["bash", "-c", command]
+    run = subprocess.run(shell, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True)
+    said = run.stdout + run.stderr
+    assert run.returncode != 0 and "files may not be as large as this here" in said and "Traceback" not in said, said
+    assert not target.exists() and not list(target.parent.glob(".*"))
+    run = snakemake(tmp_path, *SMALL, "--rerun-triggers", "mtime", "--", str(target.relative_to(tmp_path)))
+    assert run.returncode == 0, run.stdout + run.stderr
+    xr.testing.assert_identical(read_arrays(target).drop_attrs(), before.drop_attrs())

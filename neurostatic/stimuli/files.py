@@ -74,7 +74,7 @@ def read_set(folder: str | Path) -> tuple[pd.DataFrame, np.ndarray]:
             with Image.open(folder / file) as picture:
                 mode, image = picture.mode, np.asarray(picture)
         except (OSError, ValueError, SyntaxError) as error:  # pillow reports some broken PNGs as SyntaxError
-            problems.append(f"{file}: not a readable image ({error})")
+            problems.append(f"{file}: not a readable image ({error}); delete manifest.csv and run again")
             continue
         if mode != "L":
             problems.append(f"{file}: not an 8-bit gray image (mode {mode}, shape {image.shape})")

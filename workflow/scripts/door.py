@@ -56,7 +56,7 @@ def door(job, device: str = "cpu") -> Iterator[None]:
             + ", ".join(f"{name} {version}" for name, version in versions().items()),
             file=log,
         )
-        name = Path(job.log[0]).relative_to("results/logs").with_suffix("").as_posix()
+        name = job.log[0].removeprefix("results/logs/").removesuffix(".log")
         sys.stdout = Tee(sys.__stdout__, log, name)
         sys.stderr = Tee(sys.__stderr__, log, name)
         try:

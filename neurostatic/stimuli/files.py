@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ MANIFEST_COLUMNS = (
     "predicted_response",
 )
 TABLES = ("manifest.csv", "manifest.csv.json", "qc.csv", "qc.csv.json")
+FILE_NAME = re.compile(r"[A-Za-z0-9_]+/[A-Za-z0-9_-]+\.png")  # of an image in its folder, and nowhere else
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,7 @@ def read_set(folder: str | Path) -> tuple[pd.DataFrame, np.ndarray]:
             from the checksum in the manifest.
     """
     folder = Path(folder)
-    manifest = read_table(folder / "manifest.csv", MANIFEST_COLUMNS)
-    manifest["owner_scan"] = manifest["owner_scan"].astype(str)
-    if manifest.empty:
-        raise InputError(f"{folder / 'manifest.csv'}: names no image")
+    manifest = _read_manifest(folder)
     images, problems = [], []
     for file, sha256 in zip(manifest["file"], manifest["sha256"], strict=True):
         try:
@@ -123,7 +122,7 @@ def check_shown(folder: str | Path, image_table: pd.DataFrame, images: np.ndarra
 
     Raises InputError that names those which differ.
     """
-    manifest = read_table(Path(folder) / "manifest.csv", MANIFEST_COLUMNS)
+    manifest = _read_manifest(Path(folder))
     with Image.open(Path(folder) / manifest.file.iloc[0]) as picture:
         if images.shape[1:] != picture.size[::-1]:
             return 0
@@ -142,6 +141,19 @@ def check_shown(folder: str | Path, image_table: pd.DataFrame, images: np.ndarra
 def image_checksum(image: np.ndarray) -> str:
     """SHA-256 of the pixels of an 8-bit image (y, x)."""
     return hashlib.sha256(np.ascontiguousarray(image, dtype=np.uint8).tobytes()).hexdigest()
+
+
+def _read_manifest(folder: Path) -> pd.DataFrame:
+    """The manifest of a set; its files are names in the folder, wherever the table comes from."""
+    manifest = read_table(folder / "manifest.csv", MANIFEST_COLUMNS)
+    manifest["owner_scan"] = manifest["owner_scan"].astype(str)
+    if manifest.empty:
+        raise InputError(f"{folder / 'manifest.csv'}: names no image")
+    strange = [file for file in manifest["file"].astype(str) if not FILE_NAME.fullmatch(file)]
+    report_problems(
+        f"{folder / 'manifest.csv'}, column file: allowed are names such as mei/17.png", [repr(f) for f in strange]
+    )
+    return manifest
 
 
 def _foreign_files(folder: Path) -> list[Path]:

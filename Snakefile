@@ -23,6 +23,13 @@ except InputError as error:
     raise WorkflowError(str(error)) from None
 
 
+report: "workflow/report/run.rst"
+
+
+# For --sdm apptainer, built from envs/neurostatic.def; without it, jobs run in the environment that Snakemake runs in.
+container: "envs/neurostatic.sif"
+
+
 wildcard_constraints:
     scan="[A-Za-z0-9_-]+",
     dataset="[A-Za-z0-9_-]+",

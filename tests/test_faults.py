@@ -64,18 +64,45 @@ def test_two_runs_at_once_are_refused(tmp_path):
     assert read_arrays(tmp_path / target).sizes["unit"] > 0
 
 
-def test_a_full_disk_is_told_and_nothing_half_written_stays(finished_loop, tmp_path):
-    """A limit on the size of files stands in for the disk: the same kind of error where a store is written."""
-    copy_of_the_loop(finished_loop, tmp_path)
-    target = tmp_path / "results/datasets/mouse1-day1.zarr.zip"
-    before = read_arrays(target)
-    command = f"ulimit -f 200; exec {sys.executable} -m snakemake --cores 1 --configfile small.yaml"
-    command += f" --rerun-triggers mtime --forcerun build_dataset -- {target.relative_to(tmp_path)}"
-    shell = ["bash", "-c", command]
-    run = subprocess.run(shell, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True)
+STORE = "results/datasets/mouse1-day1.zarr.zip"
+
+
+def built_again(folder: Path, before: str = "") -> str:
+    """What a run says that makes a store anew and fails; nothing of it may stay."""
+    command = f"{before} exec {sys.executable} -m snakemake --cores 1 {' '.join(SMALL)}"
+    command += f" --rerun-triggers mtime --forcerun build_dataset -- {STORE}"
+    run = subprocess.run(["bash", "-c", command], cwd=folder, env=environment(folder), capture_output=True, text=True)
     said = run.stdout + run.stderr
-    assert run.returncode != 0 and "files may not be as large as this here" in said and "Traceback" not in said, said
-    assert not target.exists() and not list(target.parent.glob(".*"))
-    run = snakemake(tmp_path, *SMALL, "--rerun-triggers", "mtime", "--", str(target.relative_to(tmp_path)))
+    assert run.returncode != 0 and "Traceback" not in said, said
+    assert not (folder / STORE).exists() and not list((folder / STORE).parent.glob(".*"))
+    return said
+
+
+def check_built(folder: Path, before: xr.Dataset) -> None:
+    run = snakemake(folder, *SMALL, "--rerun-triggers", "mtime", "--", STORE)
     assert run.returncode == 0, run.stdout + run.stderr
-    xr.testing.assert_identical(read_arrays(target).drop_attrs(), before.drop_attrs())
+    xr.testing.assert_identical(read_arrays(folder / STORE).drop_attrs(), before.drop_attrs())
+
+
+def test_files_that_may_not_be_so_large(finished_loop, tmp_path):
+    copy_of_the_loop(finished_loop, tmp_path)
+    before = read_arrays(tmp_path / STORE)
+    assert "files may not be as large as this here" in built_again(tmp_path, "ulimit -f 200;")
+    check_built(tmp_path, before)
+
+
+def test_a_full_disk(finished_loop, tmp_path):
+    """A file system of its own, too small for the store that is written to it, and then large enough."""
+    copy_of_the_loop(finished_loop, tmp_path)
+    before, folder = read_arrays(tmp_path / STORE), str((tmp_path / STORE).parent)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400k", "none", folder], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+    try:
+        assert "build_dataset: the disk is full: make room, then run again" in built_again(tmp_path)
+        subprocess.run(["mount", "-o", "remount,size=1g", folder], check=True)
+        check_built(tmp_path, before)
+    finally:
+        subprocess.run(["umount", folder], check=True)

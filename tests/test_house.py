@@ -3,6 +3,8 @@
 import ast
 import importlib
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -98,5 +100,20 @@ def test_conda_environment_equals_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = {"python" + project["requires-python"], "pip", *project["dependencies"]}
     wanted = {name.replace("torch>", "pytorch>") for name in wanted}
+    wanted = {name.replace("[reports]", "") for name in wanted}  # conda has one snakemake, with everything
     environment = yaml.safe_load((ROOT / "envs" / "neurostatic.yaml").read_text())
     assert set(environment["dependencies"]) == wanted
+
+
+def test_container_equals_pyproject(tmp_path):
+    """The step that makes the container's list of packages, run here."""
+    definition = (ROOT / "envs" / "neurostatic.def").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (command,) = re.findall(r"^ +python -c '(.*)' > \S+requirements.txt$", definition, re.M)
+    (copied,) = re.findall(r"^ +pyproject.toml (\S+)$", definition, re.M)
+    command = command.replace(copied, str(ROOT / "pyproject.toml"))
+    listed = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout
+    assert listed.splitlines() == project["dependencies"]
+    (version,) = re.findall(r"^From: python:3\.(\d+)", definition, re.M)
+    assert int(version) >= int(project["requires-python"].removeprefix(">=3."))
+    assert '\ncontainer: "envs/neurostatic.sif"\n' in (ROOT / "Snakefile").read_text()

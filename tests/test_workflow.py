@@ -257,6 +257,19 @@ def test_a_second_run_does_nothing(project):
     assert time.monotonic() - start < 15
 
 
+def test_the_report_of_snakemake_has_our_captions(project):
+    """Made without a network, in which nothing else can be reached."""
+    offline = {f"{scheme}_proxy": "http://127.0.0.1:9" for scheme in ("http", "https")}
+    command = [sys.executable, "-m", "snakemake", "--configfile", "small.yaml", "--report", "overview.html"]
+    environment = {**os.environ, **offline, "PYTHONPATH": str(project)}
+    run = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    page = (project / "overview.html").read_text()
+    for words in ("An inception loop", "Loop loop2: do matched cells", "The whole run on one page", "set mei_vs_rf of"):
+        assert words in page, words
+    assert not re.findall(r"<(?:script|link)[^>]+(?:src|href)=.https?:", page)
+
+
 def test_same_seed_same_bits(project):
     """Training and MEIs made again are equal to the last bit; another seed is not."""
     model, meis = "results/models/mouse1/GaussianLaplace/{}.pt", "results/meis/mouse1/cnn.zarr.zip"

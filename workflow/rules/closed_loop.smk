@@ -104,8 +104,18 @@ rule summarize_confusion:
         unmatched="results/closed_loop/{loop}/unmatched.csv",
     output:
         confusion="results/closed_loop/{loop}/confusion.zarr.zip",
-        diagonal="results/closed_loop/{loop}/diagonal.csv",
-        tests="results/closed_loop/{loop}/tests.csv",
+        diagonal=report(
+            "results/closed_loop/{loop}/diagonal.csv",
+            caption="../report/diagonal.rst",
+            category="Tests",
+            labels={"loop": "{loop}", "table": "cell by cell"},
+        ),
+        tests=report(
+            "results/closed_loop/{loop}/tests.csv",
+            caption="../report/tests.rst",
+            category="Tests",
+            labels={"loop": "{loop}", "table": "tests"},
+        ),
         left_out="results/closed_loop/{loop}/left_out.csv",
     log:
         "results/logs/summarize_confusion/{loop}.log",
@@ -132,7 +142,12 @@ rule summarize_population:
         ],
         verdicts=[f"results/scans/{source}.json" for source in SOURCES],
     output:
-        tests="results/closed_loop/population.csv",
+        tests=report(
+            "results/closed_loop/population.csv",
+            caption="../report/population.rst",
+            category="Tests",
+            labels={"loop": "all", "table": "tests"},
+        ),
         diagonal="results/closed_loop/population_diagonal.csv",
     log:
         "results/logs/summarize_population.log",

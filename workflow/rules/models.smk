@@ -44,7 +44,12 @@ rule evaluate_models:
         ),
     output:
         units="results/evaluation/{dataset}.zarr.zip",
-        summary="results/evaluation/{dataset}.csv",
+        summary=report(
+            "results/evaluation/{dataset}.csv",
+            caption="../report/evaluation.rst",
+            category="Units",
+            labels={"data set": "{dataset}", "table": "scores of models and ensembles"},
+        ),
     log:
         "results/logs/evaluate_models/{dataset}.log",
     benchmark:
@@ -77,7 +82,12 @@ rule select_units:
             seed=CONFIG.training.seeds,
         ),
     output:
-        units="results/selection/{dataset}.csv",
+        units=report(
+            "results/selection/{dataset}.csv",
+            caption="../report/selection.rst",
+            category="Units",
+            labels={"data set": "{dataset}", "table": "units and their scores"},
+        ),
         models="results/selection/{dataset}_models.csv",
     log:
         "results/logs/select_units/{dataset}.log",

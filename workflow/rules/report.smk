@@ -91,7 +91,12 @@ rule write_report:
         ),
         truth=expand("results/truth/{table}.csv", table=["recovery", "ceiling", "stimuli"] if TRUE_LOOPS else []),
     output:
-        "results/report.html",
+        report(
+            "results/report.html",
+            caption="../report/report.rst",
+            category="Report",
+            labels={"page": "everything"},
+        ),
     log:
         "results/logs/write_report.log",
     benchmark:

@@ -213,7 +213,12 @@ rule make_stimuli:
         calibration=calibration_of,
     output:
         manifest="results/stimuli/{dataset}/{kind}/manifest.csv",
-        qc="results/stimuli/{dataset}/{kind}/qc.csv",
+        qc=report(
+            "results/stimuli/{dataset}/{kind}/qc.csv",
+            caption="../report/stimuli.rst",
+            category="Stimuli",
+            labels={"data set": "{dataset}", "set": "{kind}"},
+        ),
     log:
         "results/logs/make_stimuli/{dataset}/{kind}.log",
     benchmark:

@@ -27,7 +27,7 @@ report: "workflow/report/run.rst"
 
 
 # For --sdm apptainer, built from envs/neurostatic.def; without it, jobs run in the environment that Snakemake runs in.
-container: "envs/neurostatic.sif"
+container: str(HERE / "envs/neurostatic.sif")
 
 
 wildcard_constraints:

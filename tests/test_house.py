@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+import neurostatic
+
 ROOT = Path(__file__).parents[1]
 FLOORS = {
     "store": 0, "config": 0, "statistics": 0, "resampling": 0, "provenance": 0,
@@ -116,4 +118,10 @@ def test_container_equals_pyproject(tmp_path):
     assert listed.splitlines() == project["dependencies"]
     (version,) = re.findall(r"^From: python:3\.(\d+)", definition, re.M)
     assert int(version) >= int(project["requires-python"].removeprefix(">=3."))
-    assert '\ncontainer: "envs/neurostatic.sif"\n' in (ROOT / "Snakefile").read_text()
+    assert '\ncontainer: str(HERE / "envs/neurostatic.sif")\n' in (ROOT / "Snakefile").read_text()
+
+
+def test_one_version():
+    assert f"\nversion: {neurostatic.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    newest = re.search(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert newest[1] == neurostatic.__version__

@@ -1,4 +1,4 @@
-"""From a scan to MEIs on a real SLURM with two nodes and two placeholder GPUs, while things go wrong.
+"""The whole small loop on a real SLURM with two nodes and two placeholder GPUs, while things go wrong.
 
 One run meets every fault that a cluster knows, each once; it must end with the results of an undisturbed local run.
 """
@@ -31,8 +31,7 @@ pytestmark = [
 # The shipped profile as it is, but asking SLURM every second: jobs of a test are short.
 ON_SLURM = ["--workflow-profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1",
             "--seconds-between-status-checks", "1"]  # fmt: skip
-LONGEST_S = 900
-WANTED = ["results/masks/mouse1.zarr.zip", "results/meis/mouse1/linear.zarr.zip", "results/evaluation/mouse1.csv"]
+LONGEST_S = 1200
 MODEL = "results/models/mouse1/GaussianLaplace"
 TRAINING = "rule_train_model_wildcards_mouse1_GaussianLaplace_{}"
 
@@ -55,7 +54,7 @@ class Run:
         self.process = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "snakemake", *ON_SLURM, *SMALL, "--", *WANTED]
+        command = [sys.executable, "-m", "snakemake", *ON_SLURM, *SMALL]
         with open(self.folder / "run.log", "a") as log:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True,
@@ -178,7 +177,7 @@ def test_a_job_over_its_memory_is_tried_with_more(disturbed):
 
 
 def test_a_second_run_does_nothing(disturbed):
-    run = snakemake(disturbed.folder, *SMALL, "--", *WANTED)
+    run = snakemake(disturbed.folder, *SMALL)
     assert run.returncode == 0 and "Nothing to be done" in run.stdout + run.stderr
 
 
@@ -186,7 +185,8 @@ def test_the_results_are_those_of_a_local_run(disturbed, finished_loop):
     here, there = disturbed.folder / "results", finished_loop / "results"
     kinds = ("*.csv", "*.zarr.zip", "*.pt", "*.png")
     made = sorted(str(path.relative_to(here)) for kind in kinds for path in here.rglob(kind))
-    assert len(made) > 25
+    assert made == sorted(str(path.relative_to(there)) for kind in kinds for path in there.rglob(kind))
+    assert len(made) > 150 and (here / "report.html").is_file()
     for name in made:
         one, other = here / name, there / name
         if name.endswith(".zarr.zip"):

@@ -83,9 +83,23 @@ def node_drained(run: Run) -> bool:
     return True
 
 
+def signalled(job: str, number: signal.Signals) -> bool:
+    """Whether the training of a job was found, and sent a signal."""
+    for process in Path("/proc").glob("[0-9]*") if job else ():
+        try:
+            of_job = f"SLURM_JOB_ID={job}\0" in (process / "environ").read_text()
+            if of_job and re.search(r"scripts/\w+\.train_model\.py", (process / "cmdline").read_text()):
+                os.kill(int(process.name), number)
+                return True
+        except (OSError, UnicodeDecodeError):
+            continue
+    return False
+
+
 def out_of_time(run: Run) -> bool:
+    """SLURM looks at the time every half a minute; meanwhile the training hangs, so that it cannot be done before."""
     job = run.training(1)
-    if not job:
+    if not signalled(job, signal.SIGSTOP):
         return False
     done = run.cluster.run("scontrol", "update", f"JobId={job}", "EndTime=now")
     assert done.returncode == 0, done.stderr
@@ -93,16 +107,7 @@ def out_of_time(run: Run) -> bool:
 
 
 def killed(run: Run) -> bool:
-    job = run.training(2)
-    for process in Path("/proc").glob("[0-9]*") if job else ():
-        try:
-            of_job = f"SLURM_JOB_ID={job}\0" in (process / "environ").read_text()
-            if of_job and re.search(r"scripts/\w+\.train_model\.py", (process / "cmdline").read_text()):
-                os.kill(int(process.name), signal.SIGKILL)
-                return True
-        except (OSError, UnicodeDecodeError):
-            continue
-    return False
+    return signalled(run.training(2), signal.SIGKILL)
 
 
 def controller_restarted(run: Run) -> bool:

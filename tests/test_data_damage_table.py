@@ -531,9 +531,9 @@ TRACES = {
         "frame_times_stim.npy: found 125000 from volume to volume (median), "
         "allowed is 0.002 to 5 s; are the times in s?",
     ),
-    "frame times as a row": (
-        change_array("frame_times_stim.npy", lambda a: a[None]),
-        "frame_times_stim.npy: shape is (1, 615), needed is (slice,) without zeros",
+    "frame times twice": (
+        change_array("frame_times_stim.npy", lambda a: np.stack([a, a])),
+        "frame_times_stim.npy: shape is (2, 615), needed is (slice,) without zeros",
     ),
     "clocks of different length": (
         change_array("frame_times_behavior.npy", lambda a: a[:-4]),
@@ -730,7 +730,7 @@ ALONE = {
     *("table without rows", "quote not closed", "no areas", "area names missing", "area names of bytes"),
     *("area masks broken", "one image alone", "images pickled", "no eye", "treadmill time in days"),
     *("registrations without rows", "registrations without sizes of fields"),
-    *("treadmill without times", "every other time missing", "folder for a file", "frame times as a row"),
+    *("treadmill without times", "every other time missing", "folder for a file", "frame times twice"),
     *("traces cut off", "array empty", "archive of arrays", "no behavior", "nothing recorded"),
     # another defect is in the same place, or this one changes every row or entry
     *("unit_id below 0", "field twice", "no pixels", "no soma", "labels of floats", "area mask missing", "image twice"),

@@ -79,11 +79,17 @@ def test_areas_and_layers_may_stand_in_units(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "written", [np.asfortranarray, lambda a: a.astype(a.dtype.newbyteorder(">")), lambda a: a.astype(float)]
+    "written",
+    [
+        lambda a: np.asfortranarray(a.reshape(-1, 1) if a.ndim == 1 else a),
+        lambda a: a[None] if a.ndim == 1 else a,
+        lambda a: a.astype(a.dtype.newbyteorder(">")),
+        lambda a: a.astype(float),
+    ],
 )
 @pytest.mark.parametrize("form", ["traces", "responses"])
 def test_arrays_of_any_layout(exports, tmp_path, form, written):
-    """Fortran order, as MATLAB writes it, big-endian and float64: the same numbers."""
+    """Fortran order and vectors of two dimensions, as MATLAB writes them, big-endian, float64: the same numbers."""
     folder = shutil.copytree(exports[form], tmp_path / "scan")
     for name in ("traces.npy", "frame_times_stim.npy", "frame_times_behavior.npy", "responses.npy"):
         if (folder / name).is_file():

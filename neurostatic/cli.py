@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 from neurostatic import __version__
 
@@ -54,7 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"neurostatic {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(name: str, run: Callable[[argparse.Namespace], int], summary: str, more: str = ""):
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], summary: str, more: str = ""
+    ) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}. {more}")
         added.set_defaults(run=run)
         return added
@@ -177,7 +180,7 @@ def _export_sensorium(options: argparse.Namespace) -> int:
     return _print_each(export, [options.store])
 
 
-def _print_each(work: Callable, paths: list) -> int:
+def _print_each(work: Callable[[Any], str], paths: list[Any]) -> int:
     """Print the text of each path, or on stderr what is wrong with it; 1 if anything is, 0 otherwise."""
     from neurostatic.store import InputError
 

@@ -1,5 +1,7 @@
 """Which cells of a scan were found again in a later one, which were not, and why not."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -70,7 +72,7 @@ def match_cells(
     placed, everyone = placed_units(source, target), source["unit_id"]
     stacks = shared_stacks(*placed)
     source, target = (table[table["stack"].isin(stacks)] for table in placed)
-    if method == "structure":
+    if structure is not None:
         best = best_structure_match(structure_match(*structure)).assign(lost=False)
         best[DOUBT_COLUMNS] = np.nan  # not below any limit
     elif stacks:
@@ -101,7 +103,9 @@ def _mean_positions(table: pd.DataFrame, unit_ids: pd.Series) -> np.ndarray:
     return table.groupby("unit_id")[POSITION_COLUMNS].mean().reindex(unit_ids).to_numpy()
 
 
-def _check_options(method: str, structure: tuple | None, one_to_one: bool, limits: dict[str, float]) -> None:
+def _check_options(
+    method: str, structure: tuple[pd.DataFrame, pd.DataFrame] | None, one_to_one: bool, limits: dict[str, float]
+) -> None:
     problems = []
     for name, value in limits.items():
         high = np.inf if name == "max_distance_um" else 1
@@ -118,7 +122,9 @@ def _check_options(method: str, structure: tuple | None, one_to_one: bool, limit
     report_problems("cell match", problems)
 
 
-def _reason(match, method: str, taken: set, max_distance_um: float, min_vote_fraction: float, min_posterior: float):
+def _reason(
+    match: Any, method: str, taken: set[int], max_distance_um: float, min_vote_fraction: float, min_posterior: float
+) -> str:
     """Why a match does not count, the kind of reason before a colon; "" if it does."""
     if pd.isna(match.unit_id):
         if method == "structure":

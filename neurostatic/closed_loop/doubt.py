@@ -74,7 +74,7 @@ class DisplacementModel:
 
     present: float
     sigma_um: np.ndarray
-    shift_um: dict
+    shift_um: dict[str, np.ndarray]
     chance: ChanceDensity
     pairs: pd.DataFrame
 
@@ -197,7 +197,7 @@ def _shifts(pairs: _Pairs, posterior: np.ndarray) -> np.ndarray:
     return (weight * np.nan_to_num(pairs.apart_um)).sum(1) / (weight.sum(1) + 1)
 
 
-def _positions(table: pd.DataFrame, stacks: list) -> tuple[np.ndarray, np.ndarray]:
+def _positions(table: pd.DataFrame, stacks: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Ids (unit,), ascending, of the units in these stacks; positions (stack, unit, axis), NaN where there is none."""
     table = table[table["stack"].isin(stacks)]
     unit_ids = np.unique(table["unit_id"].to_numpy())

@@ -8,7 +8,6 @@ from neurostatic.closed_loop.diagonal import PUBLISHED_PAIR, diagonal_entries
 from neurostatic.resampling import (
     NO_INTERVAL,
     ClusterBootstrap,
-    DiagonalTest,
     complete_units,
     diagonal_test,
     fraction_interval,
@@ -114,12 +113,13 @@ def _complete_matrix(summary: pd.DataFrame, model_type: str) -> np.ndarray:
 
 def _matrix_tests(
     matrices: dict[str, np.ndarray], animals: dict[str, str], seed: int, n_permutations: int, n_resamples: int
-) -> list[tuple]:
-    found, dominance, own_best = DiagonalTest(np.nan, np.nan, np.nan, np.nan), NO_INTERVAL, NO_INTERVAL
+) -> list[tuple[str | float, ...]]:
+    trace, trace_p, n_best, n_best_p = [np.nan] * 4
+    dominance, own_best = NO_INTERVAL, NO_INTERVAL
     n, n_animals = sum(map(len, matrices.values())), len({animals[group] for group in matrices})
     if matrices:
         arrays = list(matrices.values())
-        found = diagonal_test(arrays, n_permutations, seed)
+        trace, trace_p, n_best, n_best_p = diagonal_test(arrays, n_permutations, seed)
         own = np.concatenate([array.diagonal() for array in arrays])
         best_other = np.concatenate([_others(array).max(0) for array in arrays])
         other = np.concatenate([_others(array).mean(0) for array in arrays])
@@ -127,12 +127,12 @@ def _matrix_tests(
         dominance = ClusterBootstrap(clusters, n_resamples, seed).mean(own - other)
         own_best = fraction_interval(own > best_other, clusters)  # a tie with another image is no preference
     return [
-        ("diagonal_permutation", found.trace, found.trace_p, "dominance", *dominance[:3], n, n_animals),
-        ("own_best_permutation", found.n_best, found.n_best_p, "own_best_fraction", *own_best[:3], n, n_animals),
+        ("diagonal_permutation", trace, trace_p, "dominance", *dominance[:3], n, n_animals),
+        ("own_best_permutation", n_best, n_best_p, "own_best_fraction", *own_best[:3], n, n_animals),
     ]
 
 
-def _diagonal_tests(entries: pd.DataFrame, response: str, seed: int, n_resamples: int) -> list[tuple]:
+def _diagonal_tests(entries: pd.DataFrame, response: str, seed: int, n_resamples: int) -> list[tuple[str | float, ...]]:
     n, n_animals = len(entries), entries["animal"].nunique()
     mei, control = entries["mei_resp"].to_numpy(), entries["control_resp"].to_numpy()
     difference = mei - control
@@ -147,7 +147,7 @@ def _diagonal_tests(entries: pd.DataFrame, response: str, seed: int, n_resamples
         bootstrap = ClusterBootstrap(clusters, n_resamples, seed)
         over, of_mei, of_control = (bootstrap.mean(values) for values in (difference, mei, control))
         ratio = bootstrap.ratio(mei, control)
-    rows = [
+    rows: list[tuple[str | float, ...]] = [
         ("mei_vs_control_wilcoxon", rank_sum, p, "rank_biserial", effect, np.nan, np.nan, *counts),
         ("mei_greater_fraction", n_greater, np.nan, "fraction", *greater[:3], *counts),
         ("mean_difference", over.t, over.p_value, "mean_difference", *over[:3], *counts),

@@ -63,7 +63,7 @@ def placed_units(source: pd.DataFrame, target: pd.DataFrame) -> tuple[pd.DataFra
     return source[COORDINATE_COLUMNS].dropna(), target[COORDINATE_COLUMNS].dropna()
 
 
-def shared_stacks(source: pd.DataFrame, target: pd.DataFrame) -> list:
+def shared_stacks(source: pd.DataFrame, target: pd.DataFrame) -> list[str]:
     """The stacks, in ascending order, that both tables name."""
     return sorted(set(source["stack"]) & set(target["stack"]))
 

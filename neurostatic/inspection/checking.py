@@ -78,7 +78,7 @@ def _refuse_others(path: Path) -> None:
 def _scan_lines(scan: Scan) -> list[str]:
     counts, info = scan_counts(scan), scan.info
     key = f"animal {info['animal_id']}, session {info['session']}, scan {info['scan_idx']}"
-    pairs = [
+    pairs: list[tuple[str, object]] = [
         ("form", scan.form),
         ("recording", f"{key}; {info['stim_type']}; {info['timestamp']}"),
         ("trials", f"{counts['trials']}, {counts['excluded']} of them excluded"),
@@ -87,13 +87,14 @@ def _scan_lines(scan: Scan) -> list[str]:
         ("units", f"{counts['units']}, {counts['soma']} of them somata"),
         ("fields", f"{counts['fields']} at {_plural(counts['depths'], 'depth')}"),
     ]
-    if scan.form == "traces":
-        duration_s = float(scan.frame_times_stim[-1] - scan.frame_times_stim[0])
-        untracked = counts["eye_samples_not_tracked"] / len(scan.eye)
+    frame_times, eye, treadmill = scan.frame_times_stim, scan.eye, scan.treadmill
+    if frame_times is not None and eye is not None and treadmill is not None:  # the traces form
+        duration_s = float(frame_times[-1] - frame_times[0])
+        untracked = counts["eye_samples_not_tracked"] / len(eye)
         pairs += [
             ("volumes", f"{counts['volumes']} in {duration_s:.1f} s"),
-            ("eye", f"{len(scan.eye)} samples, {untracked:.1%} not tracked"),
-            ("treadmill", f"{len(scan.treadmill)} samples, {scan.treadmill.velocity_cm_s.isna().mean():.1%} missing"),
+            ("eye", f"{len(eye)} samples, {untracked:.1%} not tracked"),
+            ("treadmill", f"{len(treadmill)} samples, {treadmill.velocity_cm_s.isna().mean():.1%} missing"),
         ]
     calibration = scan.monitor_calibration
     n_calibrations = 0 if calibration is None else calibration.timestamp.nunique()

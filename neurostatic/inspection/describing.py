@@ -3,8 +3,9 @@
 import html
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -55,13 +56,13 @@ def _arrays(path: Path) -> list[str]:
     return [*lines, "", *origin_lines(made and json.loads(made))]
 
 
-def _variables(group) -> list[str]:
+def _variables(group: Mapping[Any, xr.DataArray]) -> list[str]:
     """A row a variable; variables with a long name have it last."""
     header = ["name", "dimensions", "type", "units", "missing", "range", "long name"]
     rows = []
     for name, variable in sorted(group.items(), key=lambda pair: (pair[1].dims, pair[0])):  # a store has no order
         found = summarize(variable)
-        dims = ", ".join(variable.dims) or "-"
+        dims = ", ".join(map(str, variable.dims)) or "-"
         rows.append([name, dims, found.kind, variable.attrs.get("units", "-"), found.missing, found.range])
         rows[-1].append(variable.attrs.get("long_name", ""))
     if not any(row[-1] for row in rows):

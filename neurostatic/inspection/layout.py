@@ -10,10 +10,10 @@ LONGEST_NAME = 32
 
 def named(pairs: Iterable[tuple[str, object]]) -> list[str]:
     """One line a pair of name and value, aligned; long values go on below themselves."""
-    pairs = [(cut(name, LONGEST_NAME), str(value)) for name, value in pairs]
-    column = max((len(name) for name, _ in pairs), default=0) + len(INDENT)
+    texts = [(cut(name, LONGEST_NAME), str(value)) for name, value in pairs]
+    column = max((len(name) for name, _ in texts), default=0) + len(INDENT)
     lines = []
-    for name, value in pairs:
+    for name, value in texts:
         first = f"{INDENT}{name:<{column}}"
         lines += textwrap.wrap(
             value or "-", WIDTH, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False

@@ -1,5 +1,7 @@
 """Cells matched by two tables of coordinates alone, without a project: `neurostatic match`."""
 
+from typing import Any
+
 import pandas as pd
 
 from neurostatic.closed_loop.cells import match_cells
@@ -7,7 +9,7 @@ from neurostatic.store import read_table, report_problems, written_whole
 
 
 def match_tables(
-    source: str, target: str, units: str | None, output: str | None, unmatched: str | None, limits: dict
+    source: str, target: str, units: str | None, output: str | None, unmatched: str | None, limits: dict[str, Any]
 ) -> tuple[str, str]:
     """Match the cells of two tables and write what was asked for.
 
@@ -27,7 +29,7 @@ def match_tables(
     tables = [read_table(path, ("unit_id",)) for path in paths]
     _report_unfit(paths, tables, [path for path in (output, unmatched) if path])
     cells = [table.assign(stack=table.get("stack", "the only one")) for table in tables[:2]]
-    matches, lost = match_cells(*cells, tables[2]["unit_id"] if units else None, **limits)
+    matches, lost = match_cells(cells[0], cells[1], tables[2]["unit_id"] if units else None, **limits)
     for table, path in ((matches, output), (lost, unmatched)):
         if path:
             with written_whole(path) as temporary:

@@ -1,5 +1,7 @@
 """The networks that a configuration makes, before anything is trained."""
 
+from typing import Any
+
 from neurostatic.config import Config, Network, read_config, read_sections
 from neurostatic.inspection.layout import named
 from neurostatic.inspection.projects import clone_folder
@@ -23,7 +25,7 @@ def read_overlays(overlays: list[str]) -> Config:
     """
     from snakemake.utils import update_config  # only here: it is slow to load
 
-    overlay: dict = {}
+    overlay: dict[str, Any] = {}
     for path in overlays:
         update_config(overlay, read_sections(path))
     return read_config(clone_folder() / "config.yaml", overlay)
@@ -48,13 +50,13 @@ def _lines(config: Config) -> list[str]:
     return lines
 
 
-def _shared(networks: list[Network]) -> dict:
+def _shared(networks: list[Network]) -> dict[str, Any]:
     """Settings that are the same in all of them."""
     first, *others = (network.settings() for network in networks)
     return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
 
 
-def _settings(settings: dict) -> list[str]:
+def _settings(settings: dict[str, Any]) -> list[str]:
     return named((name, _text(value)) for name, value in settings.items())
 
 
@@ -63,5 +65,5 @@ def _maps(network: Network, size: tuple[int, int]) -> str:
     return f"maps {' x '.join(map(str, (n_channels, *network.map_size(*size))))}"
 
 
-def _text(value) -> str:
+def _text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,5 +1,7 @@
 """Where a result comes from, in words."""
 
+from typing import Any
+
 from neurostatic.inspection.layout import named
 
 SHORT = 12  # characters of a commit or checksum that are shown
@@ -7,7 +9,7 @@ MOST_INPUTS = 12
 PATH_WIDTH = 64
 
 
-def origin_lines(provenance: dict | None, why_none: str = "") -> list[str]:
+def origin_lines(provenance: dict[str, Any] | None, why_none: str = "") -> list[str]:
     """The provenance of a result as `neurostatic.provenance` made it; what an older one lacks is left out.
 
     Args:

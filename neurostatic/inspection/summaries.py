@@ -1,5 +1,6 @@
 """An array in a few words: its kind, what is missing in it, and its range; read in blocks."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +57,7 @@ def _summarize_texts(values: xr.DataArray | xr.Variable) -> Summary:
     return Summary("text", missing, listed)
 
 
-def _blocks(values: xr.DataArray | xr.Variable):
+def _blocks(values: xr.DataArray | xr.Variable) -> Iterator[np.ndarray]:
     """Blocks of rows, none of them empty."""
     if values.ndim == 0:
         yield np.asarray(values.values)[None]

@@ -1,5 +1,7 @@
 """Figures of the recordings: images that were shown, and how reliably the units respond to them."""
 
+from collections.abc import Callable
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -24,7 +26,7 @@ def examples_figure(examples: dict[str, np.ndarray]) -> Figure:
 
 def oracle_figure(oracle: np.ndarray, ceiling: np.ndarray, noiseless: np.ndarray | None) -> Figure:
     """Histograms of the oracle, of the estimated ceiling of single trials and, where known, of the noiseless rate's."""
-    shown = [
+    shown: list[tuple[np.ndarray, str, str, Callable[[np.ndarray], float], str]] = [
         (finite(oracle), "oracle", "median", np.median, GRAY),
         (finite(ceiling), "ceiling estimated from repeats", "mean", np.mean, SKY),
     ]
@@ -34,7 +36,7 @@ def oracle_figure(oracle: np.ndarray, ceiling: np.ndarray, noiseless: np.ndarray
     bins = np.arange(np.floor(everything.min() * 20), np.ceil(everything.max() * 20) + 1) / 20
     figure, axes = panels(6.5, 2.6 * len(shown), n_rows=len(shown))
     for axis, (values, label, name, average, color) in zip(axes, shown, strict=True):
-        axis.hist(values, bins=bins, color=LIGHT, edgecolor=color)
+        axis.hist(values, bins=bins.tolist(), color=LIGHT, edgecolor=color)
         title = f"{label}: no unit"
         if len(values):
             title = f"{label}: {name} {average(values):.3f} (n = {len(values)} units)"

@@ -1,6 +1,7 @@
 """Images side by side on one gray scale: what was made of each unit, what every seed made of it, what was shown."""
 
 import textwrap
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -33,8 +34,8 @@ COLORBAR_LABEL = "gray level minus mean of the image (px of 0-255)"
 
 def gray_limit(*meis: np.ndarray) -> float:
     """Half range (px) of the gray scale that all these images share: a percentile of |px - mean of the image|."""
-    deviation = [np.abs(images - images.mean((1, 2), keepdims=True)).ravel() for images in meis]
-    deviation = finite(np.concatenate(deviation))
+    deviations = [np.abs(images - images.mean((1, 2), keepdims=True)).ravel() for images in meis]
+    deviation = finite(np.concatenate(deviations))
     return max(1.0, float(np.percentile(deviation, GRAY_PERCENTILE))) if len(deviation) else 1.0
 
 
@@ -62,9 +63,8 @@ def detailed_figure(
             left out.
     """
     natural = natural.sel(kind=natural_kind(natural))
-    masked = cnn[["failed"]].assign(
-        image=mask_image(cnn.mei, _aligned(masks.tight_mask, cnn), cnn.mei.mean(("y", "x")))
-    )
+    masked = cnn[["failed", "mei"]].assign(mask=_aligned(masks.tight_mask, cnn))
+    masked["image"] = mask_image(masked.mei, masked.mask, masked.mei.mean(("y", "x")))
     masked["failed"] = ("unit", _aligned(masks.failed, cnn, "not made").values)
     columns = {
         "MEI": cnn.assign(image=cnn.mei),
@@ -185,7 +185,7 @@ def shown_figure(manifest: pd.DataFrame, images: np.ndarray) -> Figure:
 
 
 def _mosaic(
-    rows: list[list[np.ndarray | None]], limit: float, header: bool = False
+    rows: Sequence[Sequence[np.ndarray | None]], limit: float, header: bool = False
 ) -> tuple[Figure, Axes, list[tuple[int, int]]]:
     """Images tiled over the width of the page with room for text above each, and their gray scale below.
 
@@ -210,7 +210,7 @@ def _mosaic(
     return figure, axis, corners
 
 
-def _places(store: xr.Dataset) -> dict:
+def _places(store: xr.Dataset | xr.DataArray) -> dict[tuple[str, int], int]:
     units = zip(store.scan.values.tolist(), store.unit_id.values.tolist(), strict=True)
     return {unit: place for place, unit in enumerate(units)}
 

@@ -48,7 +48,7 @@ def match_figure(matches: pd.DataFrame) -> Figure:
     axes[1].margins(y=0.1)
     name_axes(axes[1], "votes for the match", "structural stacks that agree", "matches")
 
-    posterior, bins = matches.posterior.to_numpy(dtype=float), np.linspace(0, 1, 21)
+    posterior, bins = matches.posterior.to_numpy(dtype=float), np.linspace(0, 1, 21).tolist()
     for _, color, of_class in posterior_classes(matches.posterior)[:-1]:
         axes[2].hist(posterior[of_class], bins=bins, color=color)
     known = finite(posterior)
@@ -62,8 +62,8 @@ def _draw_distances(axis: Axes, matches: pd.DataFrame) -> None:
     near = matches.displacement_um.fillna(matches.mean_distance_um)  # there is no displacement by structural cells
     distance, runner_up = finite(near), finite(matches.runner_up_um)
     longest = np.append(distance, runner_up).max(initial=1.0)
-    bins = np.arange(0, longest + 1, max(1.0, np.ceil(longest / MAX_DISTANCE_BINS)))
-    bins = np.append(bins, bins[-1] + bins[1])
+    edges = np.arange(0, longest + 1, max(1.0, np.ceil(longest / MAX_DISTANCE_BINS)))
+    bins = [*edges, edges[-1] + edges[1]]
     axis.hist(distance, bins=bins, color=LIGHT, edgecolor=GRAY, label="matched cell")
     title = "no match"
     if len(distance):
@@ -139,8 +139,8 @@ def _draw_places(axis: Axes, found: pd.DataFrame, lost: pd.DataFrame, shown: tup
     for _, color, of_class in posterior_classes(found.posterior):
         start = source_um[of_class]
         end = start + times * (match_um[of_class] - start)
-        axis.add_collection(LineCollection(np.stack([start, end], axis=1), colors=color, linewidths=1.0, zorder=2))
+        axis.add_collection(LineCollection(list(zip(start, end, strict=True)), colors=color, linewidths=1.0, zorder=2))
         size = 16 if len(found) <= MANY_CELLS else 10
-        axis.scatter(*start.T, s=size, color=color, zorder=3, edgecolors="white", linewidths=0.3)
+        axis.scatter(start[:, 0], start[:, 1], s=size, color=color, zorder=3, edgecolors="white", linewidths=0.3)
     lost_um = lost[SOURCE_UM].to_numpy(dtype=float)[:, shown]
-    axis.scatter(*lost_um.T, s=20, color="black", marker="x", linewidths=1.1, zorder=4)
+    axis.scatter(lost_um[:, 0], lost_um[:, 1], s=20, color="black", marker="x", linewidths=1.1, zorder=4)

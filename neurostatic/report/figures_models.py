@@ -1,6 +1,7 @@
 """Figures of the models: how they learned, and how well they predict against the oracle."""
 
 import textwrap
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from neurostatic.report.style import CNN, GRAY, LIGHT, LINE_COLORS, LINEAR, fini
 from neurostatic.statistics import slope_through_origin
 
 LEGEND_CHARACTERS = 54  # that a panel is wide
-STAGE_LINES = ("-", "--", ":", "-.")
+STAGE_LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 TYPE_TITLES = {"cnn": "CNN", "linear": "linear model"}
 
 
@@ -32,13 +33,13 @@ def learning_figure(
     shown = []
     for kind in TYPE_TITLES:
         models = [model for model in curves if networks[model[0]].model_type == kind]
-        winner = next(best[best.model_type == kind][["network", "seed"]].itertuples(index=False, name=None), None)
+        winner = next(best[best.model_type == kind][["network", "seed"]].itertuples(index=False, name=None))
         few = len(models) <= len(LINE_COLORS)
         colors = dict(zip(models, LINE_COLORS, strict=False)) if few else {winner: CNN}
         cores = {networks[network].core for network, _ in models}
         handles = _legend(colors, winner, history, cores.pop() if len(cores) == 1 else "")
         shown.append((TYPE_TITLES[kind], models, winner, colors, handles))
-    n_lines = max(sum(handle.get_label().count("\n") + 1 for handle in handles) for *_, handles in shown)
+    n_lines = max(sum(str(handle.get_label()).count("\n") + 1 for handle in handles) for *_, handles in shown)
     figure, axes = panels(9.4, 3.5 + 0.19 * n_lines, n_columns=len(shown))
     for axis, (title, models, winner, colors, handles) in zip(axes, shown, strict=True):
         for model in sorted(models, key=lambda model: model == winner):  # the best on top
@@ -60,7 +61,9 @@ def learning_figure(
     return figure
 
 
-def _legend(colors: dict[tuple, str], winner: tuple | None, history: pd.DataFrame, only_core: str) -> list[Line2D]:
+def _legend(
+    colors: dict[tuple[str, int], str], winner: tuple[str, int], history: pd.DataFrame, only_core: str
+) -> list[Line2D]:
     handles = []
     for (network, seed), color in colors.items():
         varied = network.removeprefix(only_core).removeprefix("-").replace("$", r"\$")  # it would be on every line

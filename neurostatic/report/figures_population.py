@@ -52,7 +52,8 @@ def bars_figure(groups: list[Cells], kinds: list[str]) -> Figure:
 
 def _draw_kind(axis: Axes, groups: list[Cells], kind: str, wide: bool) -> None:
     """The bars of every group that has this kind of stimulus set."""
-    labels, ends = [], [0.0]
+    labels: list[str] = []
+    ends = [0.0]
     for group in groups:
         ratio = outcome_of(group.tests, kind, RESPONSE, "ratio_of_means")
         means = [outcome_of(group.tests, kind, RESPONSE, f"{image}_mean") for _, image, _ in SIDES]

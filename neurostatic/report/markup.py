@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import math
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from matplotlib.figure import Figure
@@ -60,14 +61,14 @@ def bullets(lines: list[str]) -> str:
     return "<ul>\n" + "".join(f"<li>{html.escape(line)}</li>\n" for line in lines) + "</ul>\n"
 
 
-def table(columns: list[str], rows: list[list], title: str, caption: str = "") -> str:
+def table(columns: list[str], rows: Sequence[Sequence[object]], title: str, caption: str = "") -> str:
     """A table and its caption; cells of several lines keep them, side by side with those of their neighbors."""
     head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
     body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>\n" for row in rows)
     return f"<figure>\n<table>\n<tr>{head}</tr>\n{body}</table>\n{_caption(title, caption)}</figure>\n"
 
 
-def _cell(value) -> str:
+def _cell(value: object) -> str:
     text = html.escape(str(value))
     if isinstance(value, Link):
         return f'<td><a href="{html.escape(quote(value))}">{text}</a></td>'

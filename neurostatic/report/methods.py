@@ -2,12 +2,13 @@
 
 import math
 import os
+from typing import Any
 
 from neurostatic.config import Network
 from neurostatic.config.networks import PARTS
 from neurostatic.report.figures_closed_loop import CONTROL_NAMES, MEI_NAMES
 from neurostatic.report.markup import Link, count, folded, paragraph, section, table
-from neurostatic.report.results import DatasetResult, LoopResult, Results, ScanResult
+from neurostatic.report.results import DatasetResult, LoopResult, Results, ScanResult, StimulusResult
 
 PAPER = (
     "The method is that of Walker et al. (2019), Inception loops discover what excites neurons most using deep "
@@ -69,7 +70,9 @@ def methods_section(results: Results) -> str:
         *_grouped({name: _modeling(dataset) for name, dataset in results.datasets.items()}),
         *_grouped({name: _images(dataset) for name, dataset in results.datasets.items()}),
         *_grouped({name: _controls(dataset, results.scans) for name, dataset in results.datasets.items()}),
-        *_grouped({name: _stimuli(dataset) for name, dataset in results.datasets.items() if dataset.stimuli}),
+        *_grouped(
+            {name: _stimuli(data.stimuli, data.configs) for name, data in results.datasets.items() if data.stimuli}
+        ),
         *_grouped({name: _closed_loop(loop) for name, loop in results.loops.items()}),
     ]
     return section("methods", "Methods", *[paragraph(text) for text in (*texts, PAPER)])
@@ -144,7 +147,7 @@ def _kind(kind: str, settings: tuple[str, ...], networks: list[Network]) -> str:
     return f"{kind} ({', '.join(values)})" if values else kind
 
 
-def _plain(value) -> str:
+def _plain(value: object) -> str:
     """A setting as the configuration writes it."""
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -206,13 +209,13 @@ def _controls(dataset: DatasetResult, scans: dict[str, ScanResult]) -> str:
     )
 
 
-def _stimuli(dataset: DatasetResult) -> str:
-    made = dataset.configs["make_stimuli"]
+def _stimuli(stimuli: StimulusResult, configs: dict[str, dict[str, Any]]) -> str:
+    made = configs["make_stimuli"]
     options = made["stimuli"]
     shifts = ", ".join(str(shift) for shift in options["shifts_px"])
-    sets = "; ".join(f"{MEI_NAMES[kind]} against {CONTROL_NAMES[kind]}" for kind in dataset.stimuli.manifests)
+    sets = "; ".join(f"{MEI_NAMES[kind]} against {CONTROL_NAMES[kind]}" for kind in stimuli.manifests)
     shifted = ""
-    if "mei_vs_rf" in dataset.stimuli.manifests and any(options["shifts_px"]):
+    if "mei_vs_rf" in stimuli.manifests and any(options["shifts_px"]):
         shifted = f" Images of the set of RFs were shifted by {shifts} px of the model along each axis."
     return (
         f"stimulus sets: {sets}. Images were enlarged {options['zoom']:g} times, matched to a mean of "
@@ -277,5 +280,5 @@ def origin_section(results: Results, folder: str) -> str:
     )
 
 
-def _commit(provenance: dict) -> str:
+def _commit(provenance: dict[str, Any]) -> str:
     return provenance["commit"][:12] + (" (changed)" if provenance["dirty"] else "")

@@ -27,9 +27,10 @@ def outcome_of(tests: pd.DataFrame, kind: str, response: str, test: str) -> Outc
     if found.empty:
         return Outcome()
     row = found.iloc[0]
-    numbers = [float(row[name]) for name in ("estimate", "low", "high")]
+    numbers = ("statistic", "p_value", "estimate", "low", "high")
+    statistic, p, estimate, low, high = (float(row[name]) for name in numbers)
     effect = "" if pd.isna(row.effect) else str(row.effect)
-    return Outcome(float(row.statistic), float(row.p_value), effect, *numbers, int(row.n), int(row.n_animals))
+    return Outcome(statistic, p, effect, estimate, low, high, int(row.n), int(row.n_animals))
 
 
 def preference_p(tests: pd.DataFrame, kind: str) -> str:

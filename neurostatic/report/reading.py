@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,7 @@ class ResultsFolder:
 
     def __init__(self, folder: str | Path):
         self.folder = str(folder)
-        self.sources: dict[str, dict] = {}
+        self.sources: dict[str, dict[str, Any]] = {}
 
     def table(self, name: str) -> pd.DataFrame:
         """A CSV table."""
@@ -59,7 +60,7 @@ class ResultsFolder:
         self.sources[path] = verdict["provenance"]
         return summarize_scan(verdict, self.arrays(f"datasets/{name}.zarr.zip", but=("responses",)))
 
-    def configs(self, *names: str) -> dict[str, dict]:
+    def configs(self, *names: str) -> dict[str, dict[str, Any]]:
         """Rule -> the parameters it ran with, of files that were read."""
         configs = [self.sources[f"{self.folder}/{name}"]["config"] for name in names]
         return {config["rule"]: config for config in configs}
@@ -69,14 +70,14 @@ def read_results(
     folder: str | Path,
     scans: list[str],
     datasets: dict[str, list[str]],
-    loops: dict[str, dict],
+    loops: dict[str, dict[str, Any]],
     networks: list[str],
     seeds: list[int],
     stimulated: list[str],
     kinds: list[str],
     probed: bool,
     with_truth: bool,
-    provenance: dict,
+    provenance: dict[str, Any],
 ) -> Results:
     """Everything that the page shows.
 
@@ -189,7 +190,7 @@ def _first_images(folder: str, manifest: pd.DataFrame) -> tuple[pd.DataFrame, np
     return first, np.stack(images)
 
 
-def _loop(results: ResultsFolder, name: str, loop: dict) -> LoopResult:
+def _loop(results: ResultsFolder, name: str, loop: dict[str, Any]) -> LoopResult:
     folder = f"closed_loop/{name}"
     matches, confusion = f"{folder}/matches.csv", f"{folder}/confusion.zarr.zip"
     return LoopResult(

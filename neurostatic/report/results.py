@@ -1,6 +1,7 @@
 """What a run has found, as the page needs it: small, so that many scans fit in memory."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,8 +26,8 @@ class ScanResult:
         examples: tier -> some of its images (image, y, x) px.
     """
 
-    verdict: dict
-    attributes: dict
+    verdict: dict[str, Any]
+    attributes: dict[str, Any]
     trials: dict[str, int]
     units: pd.DataFrame
     n_images: int
@@ -95,7 +96,7 @@ class DatasetResult:
     gabors: xr.Dataset | None
     probes: xr.Dataset | None
     stimuli: StimulusResult | None
-    configs: dict[str, dict]
+    configs: dict[str, dict[str, Any]]
 
     @property
     def selected(self) -> pd.DataFrame:
@@ -132,7 +133,7 @@ class LoopResult:
     tests: pd.DataFrame
     left_out: pd.DataFrame
     oracle: pd.DataFrame | None
-    configs: dict[str, dict]
+    configs: dict[str, dict[str, Any]]
 
     @property
     def kinds(self) -> list[str]:
@@ -171,11 +172,11 @@ class Results:
     recovery: pd.DataFrame | None
     ceiling: pd.DataFrame | None
     true_stimuli: pd.DataFrame | None
-    sources: dict[str, dict]
-    provenance: dict
+    sources: dict[str, dict[str, Any]]
+    provenance: dict[str, Any]
 
 
-def summarize_scan(verdict: dict, data: xr.Dataset) -> ScanResult:
+def summarize_scan(verdict: dict[str, Any], data: xr.Dataset) -> ScanResult:
     """Counts of a data set and a few of its images, of each tier the first in the order of the store."""
     tier, image_index = data.tier.values, data.image_index.values
     trials = {name: int((tier == name).sum()) for name in TIERS if (tier == name).any()}

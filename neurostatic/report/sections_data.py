@@ -45,7 +45,7 @@ def summary_section(results: Results) -> str:
     return section("summary", "In short", bullets(lines), table(columns, rows, "Scans.", caption))
 
 
-def _scan_in_short(name: str, scan: ScanResult, results: Results) -> list:
+def _scan_in_short(name: str, scan: ScanResult, results: Results) -> list[object]:
     info = scan.attributes
     parts = [str(info[part]) for part in ("animal_id", "session", "scan_idx") if part in info]
     tables = [dataset.selection for dataset in results.datasets.values() if name in dataset.scans]

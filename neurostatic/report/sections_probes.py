@@ -1,5 +1,7 @@
 """The page's part on what the CNN was asked beside its MEIs: in-silico confusion, shifts, gradients, diverse images."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
@@ -10,7 +12,7 @@ from neurostatic.report.style import DPI, LIGHT, finite, name_axes
 NAMES = {"cnn": "MEIs", "linear": "RFs"}
 
 
-def probes_in_page(probes: xr.Dataset | None, options: dict) -> list[str]:
+def probes_in_page(probes: xr.Dataset | None, options: dict[str, Any]) -> list[str]:
     """Words on every probe that was made, and a figure of the confusion and the shifts.
 
     Args:
@@ -58,7 +60,7 @@ def probes_in_page(probes: xr.Dataset | None, options: dict) -> list[str]:
 
 def probes_figure(probes: xr.Dataset) -> Figure:
     """Confusion matrices of MEIs and RFs in silico, and the median response to shifted MEIs."""
-    panels = []
+    panels: list[tuple[str, np.ndarray, tuple[float, float, float, float] | None]] = []
     if "confusion" in probes:
         own = np.diagonal(probes.confusion.sel(model_type="cnn").values)
         scaled = probes.confusion.values / np.where(own > 0, own, np.nan)

@@ -1,5 +1,7 @@
 """The page's sections on the images made of units, and on the stimuli made of these."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -19,7 +21,7 @@ from neurostatic.report.figures_gallery import (
 from neurostatic.report.figures_stimuli import calibration_figure, quality_figure, tuning_figure
 from neurostatic.report.markup import capital, count, figure, heading, number, paragraph, percent, section, table
 from neurostatic.report.methods import INTERPOLATIONS
-from neurostatic.report.results import DatasetResult, Results
+from neurostatic.report.results import DatasetResult, Results, StimulusResult
 from neurostatic.report.sections_probes import probes_in_page
 from neurostatic.report.style import finite
 
@@ -146,7 +148,7 @@ def _failed(dataset: DatasetResult) -> str:
 
 def _failures(store: xr.Dataset) -> dict[str, list[tuple[str, int]]]:
     """Reason -> the units that failed for it."""
-    found: dict[str, list] = {}
+    found: dict[str, list[tuple[str, int]]] = {}
     for reason, scan, unit_id in zip(store.failed.values, store.scan.values, store.unit_id.values, strict=True):
         if reason:
             found.setdefault(str(reason), []).append((str(scan), int(unit_id)))
@@ -169,14 +171,14 @@ def stimuli_section(results: Results) -> str:
             )
         else:
             parts += [heading(name)] if len(results.datasets) > 1 else []
-            parts.append(_calibration(dataset))
+            made = dataset.configs["make_stimuli"]
+            parts.append(_calibration(dataset.stimuli, made))
             for kind in dataset.stimuli.manifests:
-                parts += _stimulus_set(dataset, kind)
+                parts += _stimulus_set(dataset.stimuli, kind, made["stimuli"])
     return section("stimuli", "Stimuli", *parts)
 
 
-def _calibration(dataset: DatasetResult) -> str:
-    stimuli, made = dataset.stimuli, dataset.configs["make_stimuli"]
+def _calibration(stimuli: StimulusResult, made: dict[str, Any]) -> str:
     fit = stimuli.fit[stimuli.fit.chosen].iloc[0]
     law = f"luminance = {fit.amplitude:.3g} · pixel^{fit.gamma:.3f} + {fit.offset:.3f} cd/m²"
     rig = f", rig {fit.rig}" if "rig" in fit else ""
@@ -190,8 +192,7 @@ def _calibration(dataset: DatasetResult) -> str:
     return figure(drawing, "Monitor calibration.", caption)
 
 
-def _stimulus_set(dataset: DatasetResult, kind: str) -> list[str]:
-    stimuli, options = dataset.stimuli, dataset.configs["make_stimuli"]["stimuli"]
+def _stimulus_set(stimuli: StimulusResult, kind: str, options: dict[str, Any]) -> list[str]:
     mean, contrast = options["mean_cd_m2"], options["contrast_cd_m2"]
     manifest, qc = stimuli.manifests[kind], stimuli.qc[kind]
     mei, control = MEI_NAMES[kind], CONTROL_NAMES[kind]

@@ -1,5 +1,7 @@
 """The tests of a stimulus set: as a table, and in a sentence for the top of the page."""
 
+from typing import Any
+
 import pandas as pd
 
 from neurostatic.report.figures_closed_loop import CONTROL_NAMES, MEI_NAMES
@@ -54,7 +56,9 @@ CORRECTED = {"welch_mei_greater_p05": 0, "welch_control_greater_p05": 1}  # plac
 CORRECTED_QUESTION = "Of these, left when corrected for the number of cells: Benjamini-Hochberg q < 0.05."
 
 
-def table_of_tests(tests: pd.DataFrame, diagonal: pd.DataFrame, kind: str, statistics: dict, together: bool) -> str:
+def table_of_tests(
+    tests: pd.DataFrame, diagonal: pd.DataFrame, kind: str, statistics: dict[str, Any], together: bool
+) -> str:
     """Every test of one stimulus set: of normalized responses, and below each of z-scored ones.
 
     Args:

@@ -6,7 +6,7 @@ import pandas as pd
 from neurostatic.config import STIMULUS_SETS
 from neurostatic.report.figures_closed_loop import CONTROL_NAMES, MEI_NAMES, recovery_figure, truth_figure
 from neurostatic.report.markup import capital, count, figure, number, p_value, paragraph, percent, section, table
-from neurostatic.report.results import Results
+from neurostatic.report.results import LoopResult, Results
 from neurostatic.report.style import finite
 from neurostatic.statistics import compare_pairs
 
@@ -17,8 +17,8 @@ KEYS = ["scan", "unit_id", "stimulus_set"]
 
 def truth_section(results: Results) -> str:
     """What was found against what is true, where it is known."""
-    recovery = results.recovery
-    if recovery is None:
+    recovery, true_stimuli = results.recovery, results.true_stimuli
+    if recovery is None or true_stimuli is None:
         words = "Left out: there is no closed loop of the virtual mouse, and of real cells the truth is not known."
         return section("truth", "Comparison with the truth", paragraph(words))
     correct = finite(recovery.match_correct)
@@ -44,18 +44,18 @@ def truth_section(results: Results) -> str:
         paragraph(words),
         figure(recovery_figure(recovery), "True drive of what was found.", caption),
         table(columns, rows, "By kind of cell.", "Medians over the selected units, and the share of right matches."),
-        *_against_controls(results),
+        *_against_controls(true_stimuli, results.loops),
     ]
     return section("truth", "Comparison with the truth", *parts)
 
 
-def _against_controls(results: Results) -> list[str]:
+def _against_controls(true_stimuli: pd.DataFrame, loops: dict[str, LoopResult]) -> list[str]:
     """Do cells prefer their MEI over each control: as the loops measured it, and in truth."""
-    true = results.true_stimuli.drop_duplicates(KEYS)
+    true = true_stimuli.drop_duplicates(KEYS)
     true = true.assign(group=[_group(kind) for kind in true.kind])
     diagonals = [
         loop.diagonal[loop.diagonal.response == "normalized"].assign(scan=loop.source).rename(columns={"kind": KEYS[2]})
-        for loop in results.loops.values()
+        for loop in loops.values()
     ]
     measured = pd.concat(diagonals).merge(true[[*KEYS, "group"]], on=KEYS)
     rows = []

@@ -1,8 +1,11 @@
 """What the figures share: size, colors that color-blind readers and printers tell apart, and tiled images."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 # Okabe & Ito (2008)
 BLUE, ORANGE, GREEN, SKY, PURPLE, YELLOW = "#0072B2", "#D55E00", "#009E73", "#56B4E9", "#CC79A7", "#E69F00"
@@ -37,7 +40,9 @@ def name_axes(axis: Axes, title: str, x: str, y: str) -> None:
         text.set_parse_math(False)
 
 
-def tile(images: list[list[np.ndarray | None]], gap_y_px: int = GAP_PX) -> tuple[np.ndarray, list[tuple[int, int]]]:
+def tile(
+    images: Sequence[Sequence[np.ndarray | None]], gap_y_px: int = GAP_PX
+) -> tuple[np.ndarray, list[tuple[int, int]]]:
     """Put images of one size, in rows, side by side; None leaves a place empty.
 
     Returns:
@@ -56,7 +61,7 @@ def tile(images: list[list[np.ndarray | None]], gap_y_px: int = GAP_PX) -> tuple
     return mosaic, corners
 
 
-def finite(values: np.ndarray) -> np.ndarray:
+def finite(values: ArrayLike) -> np.ndarray:
     """Numbers that are there."""
     values = np.asarray(values, dtype=float)
     return values[np.isfinite(values)]

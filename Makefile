@@ -1,12 +1,13 @@
 # make demo: install, run the whole loop on the virtual mouse, and show where the report is.
 # make test: install and run the tests.
+# make docs: the documentation as pages, in docs/site; a broken link between pages is an error.
 # make bench: how fast training, MEIs and start-up are beside others, to benchmarks/latest.json; 20 minutes.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench style
+.PHONY: demo test docs bench style
 
 demo: $(VENV)/installed
 	$(BIN)/snakemake --cores all
@@ -15,6 +16,10 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30
+
+docs: $(VENV)/installed-docs
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html docs docs/site
+	@echo "The documentation: docs/site/index.html"
 
 bench: $(VENV)/installed-test
 	$(BIN)/python benchmarks/speed.py
@@ -32,6 +37,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test]"
+	touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	touch $@
 
 # snakefmt brings a black of its own, so it has an environment of its own.

@@ -10,4 +10,4 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"neurostatic {version}"
 autodoc_typehints = "signature"
-nitpicky = False
+exclude_patterns = ["site"]

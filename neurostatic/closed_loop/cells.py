@@ -58,6 +58,7 @@ def match_cells(
             scans share). Method "structure": the doubt is NaN; also mean_iou.
         unmatched: src_unit_id, unit_id, mean_distance_um, posterior (of the best candidate, if there is one),
             src_x_um, src_y_um, src_z_um, reason.
+
         Every owner is in one of the two, in ascending order. If no stack is shared, none is matched.
 
     Raises:

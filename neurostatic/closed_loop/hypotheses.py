@@ -31,12 +31,14 @@ def loop_tests(
     """The hypothesis tests of one loop, or of several together, from their pooled confusion tables.
 
     On the confusion matrices of MEIs (n = units left when those with missing entries are dropped):
+
     - diagonal_permutation: trace against matrices whose rows are shuffled, one-sided; effect: dominance, the mean over
       cells of the response to the own MEI minus the mean response to the other cells' MEIs;
     - own_best_permutation: cells whose best image is their own, against re-matched cells (the same shuffles); effect:
       own_best_fraction.
 
     On the diagonals of MEIs and controls (n = units with both):
+
     - mei_vs_control_wilcoxon: Wilcoxon signed rank of MEI - control, two-sided; effect: rank_biserial;
     - mei_greater_fraction: units with MEI > control, and their fraction;
     - mean_difference: mean of MEI - control, t test;

@@ -10,6 +10,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 import neurostatic
 
@@ -17,7 +18,7 @@ PACKAGES = ("torch", "numpy", "xarray", "zarr", "scipy", "pandas", "scikit-image
 IMPORT = re.compile(r"^ *(?:from (neurostatic[\w.]*) import ([\w, ]+|\([^)]*\))|import (neurostatic[\w.]*))", re.M)
 
 
-def provenance(config: dict, inputs: dict[str, str], seed: int | None, device: str) -> dict:
+def provenance(config: dict[str, Any], inputs: dict[str, str], seed: int | None, device: str) -> dict[str, Any]:
     """What is written into every array, table and model.
 
     Args:
@@ -45,7 +46,7 @@ def versions() -> dict[str, str]:
 
 
 @cache
-def commit() -> dict:
+def commit() -> dict[str, str | bool]:
     """Commit of the code, and whether it has changes that are not committed; "unknown" outside a repository."""
     folder = Path(neurostatic.__file__).parent
 
@@ -69,34 +70,34 @@ def code_of(script: str | Path) -> str:
 
     Snakemake watches a script but not what it imports; this hash, given as a param, makes it watch that too.
     """
-    found: set[str] = set()
-    waiting = list(_imports(Path(script).read_text()))
+    found: dict[str, Path] = {}
+    waiting = list(_imports(Path(script).read_text()).items())
     while waiting:
-        module = waiting.pop()
+        module, file = waiting.pop()
         if module not in found:
-            found.add(module)
-            waiting += _imports_of(module)
+            found[module] = file
+            waiting += _imports_of(file).items()
     digest = hashlib.sha256()
     for module in sorted(found):
-        digest.update(f"{module} {_compiled(module)}\n".encode())
-    for folder in sorted({_file(module).parent for module in found}):
+        digest.update(f"{module} {_compiled(found[module])}\n".encode())
+    for folder in sorted({file.parent for file in found.values()}):
         for file in sorted(folder.iterdir()):  # what a module reads beside it, such as the report's template
             if file.is_file() and file.suffix not in (".py", ".pyi"):
                 digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _imports(source: str) -> set[str]:
-    """Modules of this package that a module imports (the house imports by full names only)."""
+def _imports(source: str) -> dict[str, Path]:
+    """Modules of this package that a module imports (the house imports by full names only), and their files."""
     names = set()
     for package, imported, module in IMPORT.findall(source):
         names |= {module or package} | {f"{package}.{name}" for name in re.findall(r"\w+", imported)}
-    return {name for name in names if _file(name)}
+    return {name: file for name in names if (file := _file(name))}
 
 
 @cache
-def _imports_of(module: str) -> set[str]:
-    return _imports(_file(module).read_text())
+def _imports_of(file: Path) -> dict[str, Path]:
+    return _imports(file.read_text())
 
 
 @cache
@@ -111,13 +112,13 @@ def _file(module: str) -> Path | None:
 
 
 @cache
-def _compiled(module: str) -> str:
+def _compiled(file: Path) -> str:
     """Hash of a module's byte code; compiling is five times faster than reading its syntax into Python."""
-    code = compile(_file(module).read_text(), module, "exec", dont_inherit=True, optimize=2)
+    code = compile(file.read_text(), file, "exec", dont_inherit=True, optimize=2)
     return hashlib.sha256(repr(_plain(code)).encode()).hexdigest()
 
 
-def _plain(constant):
+def _plain(constant: object) -> object:
     """A constant of byte code without line numbers, and with sets in order."""
     if isinstance(constant, CodeType):
         names = (constant.co_names, constant.co_varnames, constant.co_freevars, constant.co_cellvars)

@@ -50,7 +50,8 @@ def diagonal_test(matrices: list[np.ndarray], n_permutations: int, seed: int | n
             raise ValueError(f"diagonal_test: a square matrix without NaN is needed, got {matrix.shape}")
     exact = len(matrices) == 1 and math.factorial(len(matrices[0])) <= n_permutations
     rng = np.random.default_rng(seed)
-    trace, n_best, shuffled_trace, shuffled_best, rounding = 0.0, 0, 0.0, 0, 0.0
+    trace, n_best, rounding = 0.0, 0, 0.0
+    shuffled_trace, shuffled_best = np.zeros(1), np.zeros(1, dtype=int)
     for matrix in matrices:
         n = len(matrix)
         if exact:

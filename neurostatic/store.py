@@ -10,11 +10,13 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 import zarr
+from numpy.typing import DTypeLike
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
@@ -53,7 +55,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
 
 
 def rows_on_demand(
-    dims: tuple[str, ...], shape: tuple[int, ...], dtype: np.dtype, read_rows: Callable[[np.ndarray], np.ndarray]
+    dims: tuple[str, ...], shape: tuple[int, ...], dtype: DTypeLike, read_rows: Callable[[np.ndarray], np.ndarray]
 ) -> xr.Variable:
     """A variable too large for memory: rows are computed or read when they are asked for, and again the next time.
 
@@ -66,13 +68,13 @@ def rows_on_demand(
 class _RowsOnDemand(BackendArray):
     """What xarray asks for parts of an array."""
 
-    def __init__(self, shape, dtype, read_rows):
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, read_rows: Callable[[np.ndarray], np.ndarray]):
         self.shape, self.dtype, self.read_rows = shape, dtype, read_rows
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
 
-    def _read(self, key):
+    def _read(self, key: tuple[Any, ...]) -> np.ndarray:
         rows = np.arange(self.shape[0])[key[0]]
         found = self.read_rows(np.atleast_1d(rows))
         for axis, part in enumerate(key[1:], 1):
@@ -80,7 +82,7 @@ class _RowsOnDemand(BackendArray):
         return found if np.ndim(rows) else found[0]
 
 
-def row_blocks(variable: xr.DataArray | xr.Variable, block_bytes: int = BLOCK_BYTES) -> Iterator[slice]:
+def row_blocks(variable: xr.DataArray | xr.Variable | np.ndarray, block_bytes: int = BLOCK_BYTES) -> Iterator[slice]:
     """Consecutive slices of the first dimension, each of at most `block_bytes` (but at least one row)."""
     row_bytes = max(1, variable.nbytes // max(1, variable.shape[0]))
     n_rows = max(1, block_bytes // row_bytes)
@@ -94,10 +96,10 @@ def release_pages(array: np.ndarray) -> None:
     They would otherwise count as memory of the process until the whole file is in it.
     """
     if isinstance(array, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):  # Linux and macOS
-        array._mmap.madvise(mmap.MADV_DONTNEED)
+        array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]  # not in NumPy's types
 
 
-def write_arrays(arrays: xr.Dataset, path: str | Path, provenance: dict) -> None:
+def write_arrays(arrays: xr.Dataset, path: str | Path, provenance: dict[str, Any]) -> None:
     """Write named arrays as one Zarr zip file; provenance goes into the attributes as JSON.
 
     A variable above 512 MB is written block by block of its rows, so that one made by `rows_on_demand` is never whole
@@ -114,7 +116,7 @@ def write_arrays(arrays: xr.Dataset, path: str | Path, provenance: dict) -> None
         encoding = {name: chunks[name] for name in chunks if name not in large}
         arrays.drop_vars(large).to_zarr(folder, mode="w", zarr_format=3, consolidated=False, encoding=encoding)
         for name in large:
-            _write_rows(zarr.open_group(folder, mode="r+"), name, arrays[name].variable)
+            _write_rows(zarr.open_group(folder, mode="r+"), str(name), arrays[name].variable)
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for file in sorted(Path(folder).rglob("*")):
                 if file.is_file():
@@ -137,7 +139,7 @@ def _scratch_folder(parent: Path) -> Iterator[str]:
     shutil.rmtree(folder)
 
 
-def _chunks(variable: xr.Variable) -> tuple[int, ...]:
+def _chunks(variable: xr.DataArray | xr.Variable) -> tuple[int, ...]:
     """Whole rows, as many as make about CHUNK_BYTES: training reads random trials."""
     row_bytes = max(1, variable.nbytes // variable.shape[0])
     return (min(variable.shape[0], max(1, CHUNK_BYTES // row_bytes)), *variable.shape[1:])
@@ -150,7 +152,7 @@ def _write_rows(group: zarr.Group, name: str, variable: xr.Variable) -> None:
         shape=variable.shape,
         chunks=chunks,
         dtype=variable.dtype,
-        dimension_names=variable.dims,
+        dimension_names=tuple(map(str, variable.dims)),
         attributes=variable.attrs,
     )
     # Blocks of whole chunks: a chunk is written once.
@@ -201,14 +203,14 @@ def _unreadable(path: str | Path, error: Exception) -> InputError:
     return InputError(f"{path}: not a readable Zarr zip store ({error}); delete it and run again")
 
 
-def read_provenance(path: str | Path) -> dict:
+def read_provenance(path: str | Path) -> dict[str, Any]:
     """Provenance of an array store, or of a table (kept beside it as `<table>.json`)."""
     if str(path).endswith(".csv"):
         return json.loads(Path(f"{path}.json").read_text())
     return json.loads(open_arrays(path).attrs[PROVENANCE])
 
 
-def write_table(table: pd.DataFrame, path: str | Path, provenance: dict) -> None:
+def write_table(table: pd.DataFrame, path: str | Path, provenance: dict[str, Any]) -> None:
     """Write a table as CSV and its provenance beside it as `<table>.json`."""
     write_json(provenance, f"{path}.json")
     with written_whole(path) as temporary:
@@ -236,13 +238,13 @@ def read_table(path: str | Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
     return table
 
 
-def write_json(content: dict, path: str | Path) -> None:
+def write_json(content: dict[str, Any], path: str | Path) -> None:
     """Write a JSON file, indented for reading."""
     with written_whole(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, default=_plain) + "\n")
 
 
-def _plain(value):
+def _plain(value: object) -> object:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):

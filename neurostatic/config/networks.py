@@ -1,6 +1,7 @@
 """Networks: what they are built of, which settings matter to which of their parts, and grids of them."""
 
 import dataclasses
+from typing import Any
 
 from neurostatic.config.keys import key
 
@@ -89,7 +90,7 @@ class Network:
     gamma_modulator: float = key(0.0, low=0.0)
     nonlinearity: str = key("elu1", choices=("elu1", "log1exp", "adjusted_elu"))
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for part, kinds in PARTS.items():
             if getattr(self, part) not in kinds:
                 raise ValueError(f"{part}: one of {', '.join(kinds)}, got {getattr(self, part)!r}")
@@ -128,7 +129,7 @@ class Network:
         lost = self.input_kern - 1 - (2 * (self.input_kern // 2) if self.padded else 0)
         return (height - lost, width - lost) if self.depth else (height, width)
 
-    def settings(self) -> dict:
+    def settings(self) -> dict[str, Any]:
         """The parts, and the settings that matter to them; Network(**settings) is the same network."""
         used = {*PARTS, "nonlinearity"}
         for part, kinds in PARTS.items():
@@ -154,7 +155,7 @@ def named_networks(networks: list[Network]) -> dict[str, Network]:
     return names
 
 
-def _named(name: str, value) -> str:
+def _named(name: str, value: object) -> str:
     if isinstance(value, float):
         value = repr(value).removesuffix(".0").replace("+", "")  # a name becomes that of a file
     return str(value) if name in ("core", "readout") else f"{name}-{value}".lower()

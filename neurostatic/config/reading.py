@@ -6,8 +6,9 @@ import difflib
 import itertools
 import math
 import re
-import typing
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any, get_args, get_origin
 
 import yaml
 
@@ -17,7 +18,7 @@ from neurostatic.config.states import BEHAVIOR, EYE, parse_state
 from neurostatic.store import InputError, report_problems
 
 
-def read_config(path: str | Path, overlay: dict | None = None) -> Config:
+def read_config(path: str | Path, overlay: dict[str, Any] | None = None) -> Config:
     """Read config.yaml, lay an overlay over it, and check everything.
 
     An overlay replaces single keys; of `scans`, `datasets` and `loops` it replaces the whole section.
@@ -35,7 +36,7 @@ def read_config(path: str | Path, overlay: dict | None = None) -> Config:
     return check_config(sections)
 
 
-def read_sections(path: str | Path) -> dict:
+def read_sections(path: str | Path) -> dict[str, Any]:
     """The sections of a config file or an overlay, unchecked.
 
     Raises InputError if the file cannot be read, or holds something else.
@@ -49,7 +50,7 @@ def read_sections(path: str | Path) -> dict:
     return sections
 
 
-def check_config(sections: dict) -> Config:
+def check_config(sections: dict[str, Any]) -> Config:
     """Turn the sections of a config file into a Config.
 
     Raises InputError that lists every unknown key, wrong type, value out of range and broken reference.
@@ -57,7 +58,8 @@ def check_config(sections: dict) -> Config:
     problems: list[str] = []
     fields = {field.name: field.type for field in dataclasses.fields(Config)}
     _unknown(sections, fields, "", problems)
-    built = {"scans": {}, "datasets": {}, "loops": {}, "networks": {}, "preprocessing": None, "training": None}
+    built: dict[str, Any] = {"scans": {}, "datasets": {}, "loops": {}, "networks": {}}
+    built |= {"preprocessing": None, "training": None}
     for name, kind in fields.items():
         content = {} if sections.get(name) is None else sections[name]
         if name == "networks" and isinstance(content, list):
@@ -78,7 +80,7 @@ def check_config(sections: dict) -> Config:
     return Config(**built)
 
 
-def _networks(blocks: list, problems: list[str]) -> dict[str, Network]:
+def _networks(blocks: list[Any], problems: list[str]) -> dict[str, Network]:
     """Every combination of the listed values of each block; a network that several blocks make is one."""
     networks = []
     if not blocks:
@@ -98,7 +100,7 @@ def _networks(blocks: list, problems: list[str]) -> dict[str, Network]:
     return named_networks(networks) if all(networks) else {}
 
 
-def _build(kind, content, where: str, problems: list[str]):
+def _build(kind: Any, content: object, where: str, problems: list[str]) -> Any:
     """A dataclass from a mapping, noting every problem; None if there is one."""
     n_problems = len(problems)
     if not isinstance(content, dict):
@@ -115,19 +117,19 @@ def _build(kind, content, where: str, problems: list[str]):
     return kind(**values) if len(problems) == n_problems else None
 
 
-def _convert(value, kind, where: str, problems: list[str], allowed: typing.Mapping | None = None):
+def _convert(value: Any, kind: Any, where: str, problems: list[str], allowed: Mapping[str, Any] | None = None) -> Any:
     """A value of the wanted type and range, noting a problem otherwise."""
-    if typing.get_origin(kind) is tuple:
-        element = typing.get_args(kind)[0]
+    if get_origin(kind) is tuple:
+        element = get_args(kind)[0]
         values = value if isinstance(value, (list, tuple)) else [value]
         if not values and not (allowed or {}).get("empty"):
             problems.append(f"{where}: is empty, at least one value is needed")
         return tuple(_convert(item, element, where, problems, allowed) for item in values)
-    if typing.get_origin(kind) is dict:
+    if get_origin(kind) is dict:
         if not isinstance(value, dict) or not value:
             problems.append(f"{where}: expected names and values, as in {{name: value}}, found {value!r}")
             return {}
-        element = typing.get_args(kind)[1]
+        element = get_args(kind)[1]
         return {str(k): _convert(item, element, f"{where}.{k}", problems, allowed) for k, item in value.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
@@ -150,7 +152,7 @@ def _convert(value, kind, where: str, problems: list[str], allowed: typing.Mappi
     return value
 
 
-def _unknown(content: dict, known, prefix: str, problems: list[str]) -> None:
+def _unknown(content: dict[str, Any], known: Collection[str], prefix: str, problems: list[str]) -> None:
     for name in content:
         if name not in known:
             close = difflib.get_close_matches(str(name), known, 1)
@@ -158,7 +160,7 @@ def _unknown(content: dict, known, prefix: str, problems: list[str]) -> None:
             problems.append(f"{prefix}{name}: unknown key; {hint}")
 
 
-def _contradictions(built: dict) -> list[str]:
+def _contradictions(built: dict[str, Any]) -> list[str]:
     """Names that lead nowhere, and values that do not go together; a part that is itself wrong (None) is passed by."""
     problems = []
     scans, datasets = built["scans"], built["datasets"]
@@ -186,7 +188,7 @@ def _contradictions(built: dict) -> list[str]:
     return problems + _unfit_networks(list(built["networks"].values()), built["preprocessing"])
 
 
-def _unfit_sets(built: dict, loops: dict[str, Loop]) -> list[str]:
+def _unfit_sets(built: dict[str, Any], loops: dict[str, Loop]) -> list[str]:
     """Stimulus sets that are shown but not made, or whose parts are not made."""
     problems, stimuli, natural = [], built["stimuli"], built["natural"]
     targets = [scan for loop in loops.values() for scan in loop.targets]

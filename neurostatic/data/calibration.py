@@ -130,8 +130,10 @@ def read_calibrations(path: str | Path) -> pd.DataFrame:
     """
     problems: list[str] = [] if Path(path).is_file() else [f"{path}: no such file"]
     table = read_columns(Path(path), MONITOR_CALIBRATION, problems)
+    if table is not None:
+        table = table.set_axis(table.index - HEADER_ROWS)
     report_problems("monitor calibration", problems)
-    return table.set_axis(table.index - HEADER_ROWS)
+    return table
 
 
 @dataclass(frozen=True)
@@ -226,17 +228,21 @@ def _measurements(table: pd.DataFrame, scan_timestamp: str | datetime, rig: str 
     """Every calibration of a table, by time."""
     missing = [name for name in ("timestamp", "pixel_value", "luminance_cd_m2") if name not in table.columns]
     report_problems("monitor calibration", [f"column '{name}' is missing" for name in missing])
-    scan_time = _parse_time(scan_timestamp)
-    times = [_parse_time(text) for text in table["timestamp"]]
     rows = table.index.to_numpy() + HEADER_ROWS
     problems = [] if len(table) else ["has no rows"]
-    for row, text, time in zip(rows, table["timestamp"], times, strict=True):
-        if time is None:
+    times = []
+    for row, text in zip(rows, table["timestamp"], strict=True):
+        try:
+            times.append(_parse_time(text))
+        except ValueError:
             problems.append(f"row {row}: timestamp '{text}' is not ISO 8601")
-    if scan_time is None:
+    try:
+        scan_time = _parse_time(scan_timestamp)
+    except ValueError:
         problems.append(f"scan timestamp '{scan_timestamp}' is not ISO 8601")
-    elif not problems and {time.tzinfo is None for time in times} - {scan_time.tzinfo is None}:
-        problems.append("give a time zone for the scan and for every calibration, or for none of them")
+    else:
+        if not problems and {time.tzinfo is None for time in times} - {scan_time.tzinfo is None}:
+            problems.append("give a time zone for the scan and for every calibration, or for none of them")
     rigs = [None] * len(table)
     if "rig" in table.columns:
         problems += [f"row {row}: rig is empty" for row in rows[table["rig"].isna()]]
@@ -254,13 +260,9 @@ def _measurements(table: pd.DataFrame, scan_timestamp: str | datetime, rig: str 
     return found
 
 
-def _parse_time(text: str | datetime) -> datetime | None:
-    if isinstance(text, datetime):
-        return text
-    try:
-        return datetime.fromisoformat(str(text).strip())
-    except ValueError:
-        return None
+def _parse_time(text: str | datetime) -> datetime:
+    """Raises ValueError if it is not ISO 8601."""
+    return text if isinstance(text, datetime) else datetime.fromisoformat(str(text).strip())
 
 
 def _curve_problems(pixel_value: np.ndarray, luminance: np.ndarray, rows: np.ndarray) -> list[str]:

@@ -9,7 +9,7 @@ from neurostatic.store import BLOCK_BYTES, InputError
 
 
 def area_resize(
-    images: np.ndarray, height: int, width: int, rows: Sequence[int] | None = None, rounded: bool = True
+    images: np.ndarray, height: int, width: int, rows: Sequence[int] | np.ndarray | None = None, rounded: bool = True
 ) -> np.ndarray:
     """Shrink images by exact area averaging, as OpenCV's INTER_AREA (Frame).
 
@@ -51,7 +51,7 @@ def area_resize(
     return resized
 
 
-def picture_hashes(images: np.ndarray, rows: Sequence[int] | None = None) -> np.ndarray:
+def picture_hashes(images: np.ndarray, rows: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
     """SHA-256 of the pixels of each image, as float32: the same picture under two names or in two dtypes has one hash.
 
     Memory-mapped images are read one by one.
@@ -64,7 +64,8 @@ def picture_hashes(images: np.ndarray, rows: Sequence[int] | None = None) -> np.
         (row,) text.
     """
     digests = [
-        hashlib.sha256(np.ascontiguousarray(images[row], np.float32)).hexdigest() for row in _positions(images, rows)
+        hashlib.sha256(np.ascontiguousarray(images[row], np.float32).data).hexdigest()
+        for row in _positions(images, rows)
     ]
     return np.array(digests, dtype=str)
 
@@ -148,7 +149,7 @@ def apply_aperture(
     return shown
 
 
-def _positions(images: np.ndarray, rows: Sequence[int] | None) -> np.ndarray:
+def _positions(images: np.ndarray, rows: Sequence[int] | np.ndarray | None) -> np.ndarray:
     return np.arange(len(images))[slice(None) if rows is None else rows]
 
 

@@ -1,5 +1,7 @@
 """Where the units of a scan are in the structural stacks that its fields are registered to (StackCoordinates)."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -123,7 +125,7 @@ def register_units(units: pd.DataFrame, fields: pd.DataFrame, registrations: pd.
     return pd.concat(placed, ignore_index=True)
 
 
-def affine_of(registration: dict) -> np.ndarray:
+def affine_of(registration: dict[str, Any]) -> np.ndarray:
     """(3, 2) matrix A of one registration, um per um, from its numbers a11 to a32."""
     return np.array([registration[name] for name in AFFINE_COLUMNS]).reshape(2, 3).T
 

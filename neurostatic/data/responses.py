@@ -164,7 +164,7 @@ def flips_recorded(flips_s: np.ndarray, start_s: float, stop_s: float) -> np.nda
     """
     if np.isnan(flips_s[:, 2]).all():
         flips_s = flips_s[:, :2]
-    return ((flips_s >= start_s) & (flips_s <= stop_s)).all(1)
+    return np.all((flips_s >= start_s) & (flips_s <= stop_s), axis=1)
 
 
 def sampling_range(volume_times_s: np.ndarray, delay_s: np.ndarray, window_s: float) -> tuple[float, float]:

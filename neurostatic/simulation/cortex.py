@@ -47,8 +47,8 @@ class Cortex:
     def take(self, chosen: np.ndarray) -> "Cortex":
         """Some of the cells, in the given order."""
         cells = self.cells.iloc[chosen].reset_index(drop=True)
-        chosen = torch.tensor(np.array(chosen))
-        return Cortex(cells, self.filters[chosen], self.surround[chosen], self.evoked_scale[chosen])
+        rows = torch.tensor(np.array(chosen))
+        return Cortex(cells, self.filters[rows], self.surround[rows], self.evoked_scale[rows])
 
     def evoked(self, images_px: torch.Tensor) -> torch.Tensor:
         """Noiseless evoked response at neutral gain, with mean one over natural images.
@@ -131,7 +131,9 @@ def grow_cortex(n_cells: int, median_events: float, natural_images_px: np.ndarra
     return Cortex(cells, cortex.filters, cortex.surround, scale)
 
 
-def true_meis(cortex: Cortex, contrast_px: float, seed: int, n_starts: int = 4, n_steps: int = 250):
+def true_meis(
+    cortex: Cortex, contrast_px: float, seed: int, n_starts: int = 4, n_steps: int = 250
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The most exciting image of every cell among images of mean 128 px, one contrast, and range 0-255 px.
 
     Projected gradient ascent with momentum from the cell's own filter and from noise; the best start is kept.
@@ -211,7 +213,9 @@ def _receptive_fields(cells: pd.DataFrame) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.tensor(np.array(filters), dtype=torch.float32), torch.tensor(np.array(surrounds), dtype=torch.float32)
 
 
-def _gabor(dx, dy, theta: float, wavelength_px: float, sigma_px: float, phase: float) -> np.ndarray:
+def _gabor(
+    dx: np.ndarray, dy: np.ndarray, theta: float, wavelength_px: float, sigma_px: float, phase: float
+) -> np.ndarray:
     across = dx * np.cos(theta) + dy * np.sin(theta)
     envelope = np.exp(-(dx**2 + dy**2) / (2 * sigma_px**2))
     gabor = envelope * np.cos(2 * np.pi * across / wavelength_px + phase)

@@ -1,6 +1,7 @@
 """The raw export of the virtual mouse's experiment: the files of the contract, in the traces form."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,7 @@ def _write_fields(folder: Path) -> None:
     fields["px_height"], fields["px_width"] = (size_px // coarser for size_px in FIELD_PX)
     fields["um_height"] = fields["um_width"] = EXTENT_UM
     fields.to_csv(folder / "fields.csv", index=False)
-    labels = {}
+    labels: dict[str, Any] = {}
     for field in fields.itertuples():
         label = np.zeros((field.px_height, field.px_width), np.uint8)
         label[:, : int(V1_END * field.px_width)] = 1

@@ -33,7 +33,9 @@ def load_photos(source: str = "bundled") -> list[np.ndarray]:
     return [_gray(photo) for photo in photos]
 
 
-def crop_photos(photos: list[np.ndarray], n_images: int, height: int, width: int, rng: np.random.Generator):
+def crop_photos(
+    photos: list[np.ndarray], n_images: int, height: int, width: int, rng: np.random.Generator
+) -> np.ndarray:
     """Random crops, mirrored or transposed at random, at every whole-number scale the photo allows up to 2.
 
     Returns:
@@ -53,7 +55,7 @@ def crop_photos(photos: list[np.ndarray], n_images: int, height: int, width: int
         y = rng.integers(photo.shape[0] - height * scale + 1)
         x = rng.integers(photo.shape[1] - width * scale + 1)
         crop = photo[y : y + height * scale, x : x + width * scale][:: rng.choice([1, -1]), :: rng.choice([1, -1])]
-        crop = skimage.measure.block_reduce(crop, scale, np.mean)
+        crop = skimage.measure.block_reduce(crop, scale, np.mean)  # type: ignore[no-untyped-call]  # it has no types
         if crop.std() >= MIN_CONTRAST_PX:
             crops[n_done] = np.rint(crop)
             n_done += 1
@@ -78,7 +80,7 @@ def _read(path: Path) -> np.ndarray:
 
 def _gray(photo: np.ndarray) -> np.ndarray:
     """Gray levels 0-255 of a photo of any depth, gray or in color, with or without transparency."""
-    photo = skimage.util.img_as_float(photo)
+    photo = skimage.util.img_as_float(photo)  # type: ignore[no-untyped-call]  # it has no types
     if photo.ndim == 3:
         photo = photo[..., 0] if photo.shape[-1] < 3 else skimage.color.rgb2gray(photo[..., :3])
     return np.rint(photo * 255).astype(np.uint8)

@@ -1,6 +1,7 @@
 """The truth of one scan of the virtual mouse, for the truth store."""
 
 import numpy as np
+import pandas as pd
 import torch
 import xarray as xr
 
@@ -92,7 +93,7 @@ def scan_truth(cortex: Cortex, recording: Recording, experiment: Experiment, con
         truth["gray_evoked"] = ("unit", gray.numpy())
         truth.attrs["mei_contrast_px"] = config.mei_contrast_px
     for name in truth.variables:
-        truth[name].attrs["units"], truth[name].attrs["long_name"] = DESCRIPTIONS[name]
+        truth[name].attrs["units"], truth[name].attrs["long_name"] = DESCRIPTIONS[str(name)]
     return truth
 
 
@@ -120,6 +121,6 @@ def ceiling(rate: np.ndarray, spontaneous: np.ndarray, shape: float = AMPLITUDE_
     return np.sqrt(signal / (signal + noise))
 
 
-def _column(values) -> np.ndarray:
+def _column(values: pd.Series) -> np.ndarray:
     """A column as numbers or as text of fixed width."""
     return values.to_numpy() if values.dtype.kind in "iuf" else np.array(values.tolist(), dtype=str)

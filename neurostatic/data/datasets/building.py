@@ -1,6 +1,7 @@
 """One raw scan becomes one data set: images, responses, behavior, pupil center, and what they belong to."""
 
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,10 +9,11 @@ import xarray as xr
 
 from neurostatic.config import Preprocessing
 from neurostatic.data.anatomy import UNKNOWN_AREA, UNSET_LAYER, area_membership, layer_membership
-from neurostatic.data.calibration import closest_calibration, fit_gamma
+from neurostatic.data.calibration import closest_calibration
 from neurostatic.data.datasets.layout import assemble
 from neurostatic.data.datasets.signals import scan_signals, valid_trials
 from neurostatic.data.frames import apply_aperture, area_resize, picture_hashes
+from neurostatic.data.gamma import fit_gamma
 from neurostatic.data.scans import APERTURE, SOMA, Scan
 from neurostatic.data.tiers import condition_tiers
 from neurostatic.store import InputError
@@ -71,8 +73,10 @@ def unit_table(scan: Scan) -> pd.DataFrame:
     else:
         units["brain_area"] = UNKNOWN_AREA
         for field, labels in scan.area_labels.items():
-            here = (units.field == field).to_numpy()
-            units.loc[here, "brain_area"] = area_membership(units.px_x[here], units.px_y[here], labels, scan.area_names)
+            if labels is not None:
+                here = (units.field == field).to_numpy()
+                x, y = units.px_x[here], units.px_y[here]
+                units.loc[here, "brain_area"] = area_membership(x, y, labels, scan.area_names)
     if "layer" in units:
         units["layer"] = units.layer.replace("", UNSET_LAYER)
     else:
@@ -80,7 +84,9 @@ def unit_table(scan: Scan) -> pd.DataFrame:
     return units
 
 
-def _images(scan: Scan, trials: pd.DataFrame, options: Preprocessing) -> tuple[np.ndarray, pd.DataFrame, dict]:
+def _images(
+    scan: Scan, trials: pd.DataFrame, options: Preprocessing
+) -> tuple[np.ndarray, pd.DataFrame, dict[str, Any]]:
     """The images of these trials, each once, as the models see them; their identities and tiers; how they were made."""
     image_table = trials.groupby(IDENTITY, as_index=False).agg(
         n_trials=("trial_idx", "size"), stimulus_type=("stimulus_type", "first")
@@ -117,6 +123,6 @@ def _positions(rows: pd.DataFrame, image_table: pd.DataFrame) -> np.ndarray:
     return pd.MultiIndex.from_frame(image_table[IDENTITY]).get_indexer(pd.MultiIndex.from_frame(rows[IDENTITY]))
 
 
-def _plain_options(options: Preprocessing) -> dict:
+def _plain_options(options: Preprocessing) -> dict[str, Any]:
     """As Zarr attributes, which know no bool of NumPy and no tuple."""
     return {name: int(value) if isinstance(value, bool) else value for name, value in asdict(options).items()}

@@ -1,5 +1,7 @@
 """The layout of a data set: its variables, their dimensions, coordinates and units."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -32,7 +34,7 @@ def assemble(
     images: np.ndarray,
     signals: Signals,
     kept: np.ndarray,
-    attributes: dict,
+    attributes: dict[str, Any],
     response_dtype: str = "float32",
     image_units: str = "px",
 ) -> xr.Dataset:

@@ -84,7 +84,7 @@ class Member:
         return self.data.responses[self.trials(tier)].values
 
 
-class StaticMultiDataset(Mapping):
+class StaticMultiDataset(Mapping[str, Member]):
     """An ordered mapping from the name of a scan to its Member (StaticMultiDataset)."""
 
     def __init__(self, members: list[Member]):

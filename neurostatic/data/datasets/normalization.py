@@ -1,6 +1,7 @@
 """Images, responses, behavior and pupil position in units of their training statistics (CorrectedAreaLayer)."""
 
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -67,19 +68,15 @@ class Normalization:
         """The same normalization of some of the units."""
         return replace(self, response_factor=self.response_factor[units])
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Plain floats and lists, for a model's file."""
         return {name: np.asarray(value).tolist() for name, value in asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, values: dict) -> "Normalization":
+    def from_dict(cls, values: dict[str, Any]) -> "Normalization":
         """The inverse of `to_dict`."""
-        return cls(
-            **{
-                name: np.asarray(value, dtype=float) if isinstance(value, list) else value
-                for name, value in values.items()
-            }
-        )
+        arrays = {name: np.asarray(value, dtype=float) for name, value in values.items() if isinstance(value, list)}
+        return cls(**values | arrays)
 
 
 def normalization(dataset: xr.Dataset, config: DataConfig = DEFAULT) -> Normalization:
@@ -127,7 +124,7 @@ def normalization(dataset: xr.Dataset, config: DataConfig = DEFAULT) -> Normaliz
         "per_image": config.normalize_per_image,
         "image_units": dataset.images.attrs.get("units", "px"),
     }
-    unchanged = {
+    unchanged: dict[str, dict[str, Any]] = {
         "images": {"image_mean": 0.0, "image_std": 1.0, "per_image": False},
         "responses": {"response_factor": np.ones(dataset.sizes["unit"])},
         "behavior": {"behavior_factor": np.ones(dataset.sizes["behavior_channel"])},
@@ -155,8 +152,8 @@ def _statistics_trials(dataset: xr.Dataset, config: DataConfig) -> np.ndarray:
 
 def _moments(table: xr.DataArray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (ddof 1) of each column over some rows, read block by block (Chan et al. 1983)."""
-    n, mean, squares = 0, 0.0, 0.0
-    table = table[rows]
+    n, table = 0, table[rows]
+    mean = squares = np.zeros(table.shape[1:])
     for block in row_blocks(table):
         values = table[block].values.astype(float)
         block_mean = values.mean(0)

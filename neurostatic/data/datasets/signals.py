@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from neurostatic.data.responses import (
     sampling_range,
     within_gaps,
 )
-from neurostatic.data.scans import Scan
+from neurostatic.data.scans import Scan, Survey
 from neurostatic.store import BLOCK_BYTES, InputError, release_pages
 
 BEHAVIOR = ("pupil_radius", "dpupil", "treadmill")
@@ -45,7 +46,7 @@ class Signals:
     high: np.ndarray
     behavior: np.ndarray
     pupil_center: np.ndarray
-    attributes: dict
+    attributes: dict[str, Any]
 
 
 def scan_signals(scan: Scan, trials: pd.DataFrame, unit_rows: np.ndarray, options: Preprocessing) -> Signals:
@@ -55,11 +56,13 @@ def scan_signals(scan: Scan, trials: pd.DataFrame, unit_rows: np.ndarray, option
         trials: rows of `scan.trials`, in the order that is wanted.
         unit_rows: (unit,) rows of `scan.units`.
 
-    Raises InputError if the images were shown for less than the response window.
+    Raises InputError if the images were shown for less than the response window, or nothing was recorded.
     """
-    if scan.form == "traces":
-        return _sampled(scan, trials, unit_rows, options)
-    return _binned(scan, trials.index.to_numpy(), unit_rows)
+    if scan.traces is not None:
+        return _sampled(scan, scan.traces, trials, unit_rows, options)
+    if scan.responses is not None and scan.behavior is not None:
+        return _binned(scan.responses, scan.behavior, scan.survey, trials.index.to_numpy(), unit_rows)
+    raise InputError(f"scan {scan.name}: has neither traces nor responses and behavior")
 
 
 def valid_trials(signals: Signals, excluded: np.ndarray, where: str) -> tuple[np.ndarray, dict[str, int]]:
@@ -84,36 +87,40 @@ def valid_trials(signals: Signals, excluded: np.ndarray, where: str) -> tuple[np
     return np.flatnonzero(valid), counts
 
 
-def _binned(scan: Scan, trial_rows: np.ndarray, unit_rows: np.ndarray) -> Signals:
+def _binned(
+    responses: np.ndarray, behavior: pd.DataFrame, survey: Survey, trial_rows: np.ndarray, unit_rows: np.ndarray
+) -> Signals:
     """The responses form: a lab has already binned its responses and behavior."""
-    behavior = scan.behavior.iloc[trial_rows]
+    behavior = behavior.iloc[trial_rows]
 
     def read_responses(trials: np.ndarray) -> np.ndarray:
         found = np.empty((len(trials), len(unit_rows)), np.float32)
-        step = max(1, BLOCK_BYTES // (scan.responses.itemsize * scan.responses.shape[1]))
+        step = max(1, BLOCK_BYTES // (responses.itemsize * responses.shape[1]))
         for start in range(0, len(trials), step):
             rows = slice(start, start + step)
-            found[rows] = scan.responses[trial_rows[trials[rows]]][:, unit_rows]
-            release_pages(scan.responses)
+            found[rows] = responses[trial_rows[trials[rows]]][:, unit_rows]
+            release_pages(responses)
         return found
 
     return Signals(
         read_responses,
-        scan.survey.n_missing[trial_rows] == 0,
-        scan.survey.low[unit_rows],
-        scan.survey.high[unit_rows],
+        survey.n_missing[trial_rows] == 0,
+        survey.low[unit_rows],
+        survey.high[unit_rows],
         behavior[list(BEHAVIOR)].to_numpy(),
         behavior[["pupil_x", "pupil_y"]].to_numpy(),
         {},
     )
 
 
-def _sampled(scan: Scan, trials: pd.DataFrame, unit_rows: np.ndarray, options: Preprocessing) -> Signals:
+def _sampled(
+    scan: Scan, traces: np.ndarray, trials: pd.DataFrame, unit_rows: np.ndarray, options: Preprocessing
+) -> Signals:
     """The traces form: sample traces, eye and treadmill of every trial that is not excluded."""
     offset_s, duration_s = options.offset_s, options.duration_s
     n_depths = depth_count(scan.fields.z_um)
     clock_s = np.asarray(scan.frame_times_stim, dtype=float)[::n_depths]
-    volume_times_s = clock_s[: scan.traces.shape[1]]
+    volume_times_s = clock_s[: traces.shape[1]]
     delay_s = scan.delay_s()[unit_rows]
     flips_s = scan.flips_s()[trials.index]
     wanted = flips_recorded(flips_s, volume_times_s[0] + delay_s.min(), volume_times_s[-1] + delay_s.max())
@@ -133,7 +140,7 @@ def _sampled(scan: Scan, trials: pd.DataFrame, unit_rows: np.ndarray, options: P
     half_width = filter_half_width(duration_s, period_s)
     lost = within_gaps(volume_times_s, sample_s, duration_s + period_s + delay_s.max())
     return Signals(
-        lambda trials: sample_responses(scan.traces, volume_times_s, delay_s, sample_s[trials], duration_s, unit_rows),
+        lambda trials: sample_responses(traces, volume_times_s, delay_s, sample_s[trials], duration_s, unit_rows),
         (sample_s >= first_s) & (sample_s <= last_s) & ~lost,
         scan.survey.low[unit_rows],
         scan.survey.high[unit_rows],

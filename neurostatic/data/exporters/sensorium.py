@@ -151,10 +151,10 @@ def _put_signal(
     """
     heights = []
     for rows in row_blocks(signal, block_bytes):
-        values = _checked(signal[rows].values, signal.name, where)
+        values = _checked(signal[rows].values, str(signal.name), where)
         for trial, row in enumerate(values, rows.start):
             put(f"data/{signal.name}/{trial}.npy", npy(row))
         kept = values[train[rows]]
-        spool.write(np.ascontiguousarray(kept.T))
+        spool.write(np.ascontiguousarray(kept.T).data)
         heights.append(len(kept))
     return heights

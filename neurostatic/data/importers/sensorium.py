@@ -4,6 +4,7 @@ import re
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -57,7 +58,7 @@ def read_sensorium(path: str | Path, options: Preprocessing = PUBLISHED) -> xr.D
     with open_tree(Path(path), ROOT_MARK) as files:
         trials = _read_trials(files, problems)
         units = _read_units(files, problems)
-        if trials is None or units is None:
+        if trials.empty or units.empty:
             report_problems(where, problems)
         order = np.argsort(trials.trial_idx.to_numpy(), kind="stable")
         unit_order = np.argsort(units.unit_id.to_numpy(), kind="stable")
@@ -80,7 +81,7 @@ def read_sensorium(path: str | Path, options: Preprocessing = PUBLISHED) -> xr.D
     )
 
 
-def sensorium_verdict(path: str | Path) -> dict:
+def sensorium_verdict(path: str | Path) -> dict[str, Any]:
     """Counts of a Sensorium tree and its checksum, of the zip file or over every file of the folder."""
     path = Path(path)
     dataset = read_sensorium(path, ANY_SIZE)
@@ -138,13 +139,14 @@ def _are_whole(array: np.ndarray) -> np.ndarray:
     return (array >= -largest) & (array <= largest) & (np.trunc(array) == array)
 
 
-def _read_trials(files: Files, problems: list[str]) -> pd.DataFrame | None:
+def _read_trials(files: Files, problems: list[str]) -> pd.DataFrame:
+    """Empty if it cannot be read."""
     kinds = dict(TRIAL_META)
     if "meta/trials/condition_hash.npy" in files:
         kinds["condition_hash"] = "U"
     meta = _read_meta(files, "trials", kinds, problems)
     if meta is None:
-        return None
+        return pd.DataFrame()
     is_hash = meta["trial_idx"].dtype.kind == "U"
     trials = pd.DataFrame(
         {
@@ -167,10 +169,11 @@ def _read_trials(files: Files, problems: list[str]) -> pd.DataFrame | None:
     return trials
 
 
-def _read_units(files: Files, problems: list[str]) -> pd.DataFrame | None:
+def _read_units(files: Files, problems: list[str]) -> pd.DataFrame:
+    """Empty if it cannot be read."""
     meta = _read_meta(files, "neurons", UNIT_META, problems)
     if meta is None:
-        return None
+        return pd.DataFrame()
     units = pd.DataFrame({"unit_id": meta["unit_ids"], "brain_area": meta["area"], "layer": meta["layer"], "field": 0})
     units[["um_x", "um_y", "um_z"]] = meta["cell_motor_coordinates"]
     units[["px_x", "px_y", "px_height", "px_width", "um_height", "um_width"]] = np.nan
@@ -241,8 +244,10 @@ def _read_images(
     faults = Faults()
     for file in _surplus(files, "images", len(trials)):
         faults.add("images", file, f"belongs to none of the {len(trials)} trials of meta/trials")
-    index: dict[tuple, int] = {}
-    images, hashes, image_index = [], [], np.zeros(len(trials), dtype=np.int64)
+    index: dict[tuple[str, int], int] = {}
+    images: list[np.ndarray] = []
+    hashes: list[str] = []
+    image_index = np.zeros(len(trials), dtype=np.int64)
     for trial, identity in enumerate(zip(trials.image_class, trials.image_id, strict=True)):
         file = f"{trial}.npy"
         try:
@@ -282,7 +287,7 @@ def _surplus(files: Files, folder: str, n_trials: int) -> list[str]:
     return [name for name in names if name.removesuffix(".npy").isdecimal() and int(name[:-4]) >= n_trials]
 
 
-def _scan_key(path: Path) -> dict:
+def _scan_key(path: Path) -> dict[str, int]:
     """animal_id, session and scan_idx from a name such as static21067-10-18-...; nothing from another name."""
     match = re.match(r"(?:static)?(\d+)-(\d+)-(\d+)", path.name)
     return dict(zip(("animal_id", "session", "scan_idx"), map(int, match.groups()), strict=True)) if match else {}

@@ -5,6 +5,7 @@ import io
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -42,7 +43,7 @@ def open_tree(path: Path, root_mark: str) -> Iterator[Files]:
         report_problems(
             str(path), [f"member {info.filename!r} would unpack to {info.file_size / 1e9:.3g} GB" for info in bombs]
         )
-        yield _below_root({name: lambda name=name: archive.read(name) for name in arrays}, path, root_mark)
+        yield _below_root({name: partial(archive.read, name) for name in arrays}, path, root_mark)
 
 
 def _escapes(name: str) -> bool:
@@ -91,7 +92,7 @@ def _is_text(array: np.ndarray) -> bool:
 class Faults:
     """Collects faults of per-trial files, so that each kind is one line and not one per trial."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._files: dict[tuple[str, str], list[str]] = {}
 
     def add(self, folder: str, file: str, fault: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ class Repeats:
         count_kept = count[kept]
         return cls(order[kept[label[order]]], np.cumsum(count_kept) - count_kept, count_kept, int((~kept).sum()))
 
-    def blocks(self, block_units: int, *arrays: np.ndarray) -> Iterator[tuple]:
+    def blocks(self, block_units: int, *arrays: np.ndarray) -> Iterator[tuple[Any, ...]]:
         """Some units after the others: their slice, then the repeated trials of each array, (unit, repeat) float64.
 
         Units come first so that every sum over trials runs along memory: its last digits then do not depend on how

@@ -31,7 +31,7 @@ CHECKS = (  # what a scan that was read has passed, for the verdict
 
 
 def find_problems(scan: Scan) -> list[str]:
-    """Every contradiction in an export of which the unreadable parts are None; tables are indexed by line."""
+    """Every contradiction in an export of which the unreadable parts are None or empty; tables are indexed by line."""
     return [
         *_units(scan),
         *_areas(scan),
@@ -113,7 +113,7 @@ def _images(scan: Scan) -> list[str]:
                     "aperture has all of them, an image without one has none"
                 )
     images = scan.images
-    if images is None:
+    if not images.size:
         return problems
     dims = ("image", "y", "x", "channel")[: images.ndim]
     if scan.image_table is not None:
@@ -190,7 +190,7 @@ def _responses(scan: Scan) -> list[str]:
             problems += _one_for_each_row("responses.npy", responses, dims, 1, "units.csv", scan.units)
         if trials is not None:
             problems += _one_for_each_row("responses.npy", responses, dims, 0, "trials.csv", trials)
-        problems += _partly_missing(scan)
+        problems += _partly_missing(scan, responses)
     if scan.behavior is not None and trials is not None:
         found, needed = scan.behavior.attrs["n_rows"], trials.attrs["n_rows"]
         if found != needed:
@@ -198,10 +198,10 @@ def _responses(scan: Scan) -> list[str]:
     return problems
 
 
-def _partly_missing(scan: Scan) -> list[str]:
+def _partly_missing(scan: Scan, responses: np.ndarray) -> list[str]:
     """Trials in which some somata have no response; excluded ones may be as they are."""
     n_missing, trials = scan.survey.n_missing, scan.trials
-    somata = np.ones(scan.responses.shape[1], dtype=bool)
+    somata = np.ones(responses.shape[1], dtype=bool)
     if scan.units is not None and len(scan.units) == len(somata):
         somata = (scan.units.mask_type == SOMA).to_numpy()
     partly = (n_missing > 0) & (n_missing < somata.sum())
@@ -210,7 +210,7 @@ def _partly_missing(scan: Scan) -> list[str]:
     if not partly.any():
         return []
     trial = int(np.flatnonzero(partly)[0])
-    unit = int(np.flatnonzero(np.isnan(scan.responses[trial]) & somata)[0])
+    unit = int(np.flatnonzero(np.isnan(responses[trial]) & somata)[0])
     return [
         f"responses.npy, entry ({trial}, {unit}) (from 0): found NaN in {n_missing[partly].sum()} entries of somata; "
         "allowed is a trial that is NaN for every soma (it is dropped)"
@@ -219,9 +219,9 @@ def _partly_missing(scan: Scan) -> list[str]:
 
 def _recorded(scan: Scan) -> list[str]:
     """Values of traces or responses."""
-    if scan.survey is None:
-        return []
     file, recorded = ("traces.npy", scan.traces) if scan.form == "traces" else ("responses.npy", scan.responses)
+    if recorded is None:
+        return []
     problems = []
     if scan.survey.infinite is not None:
         problems.append(

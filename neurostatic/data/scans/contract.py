@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -173,7 +174,7 @@ class Scan:
 
     name: str
     folder: Path
-    info: dict
+    info: dict[str, Any]
     form: str
     units: pd.DataFrame
     fields: pd.DataFrame
@@ -193,7 +194,7 @@ class Scan:
     stack_coordinates: pd.DataFrame | None
     structure_matches: pd.DataFrame | None
     monitor_calibration: pd.DataFrame | None
-    survey: Survey | None
+    survey: Survey
 
     def delay_s(self) -> np.ndarray:
         """(unit,) delay of each unit after the start of the volume, in s."""

@@ -4,15 +4,17 @@ import dataclasses
 import datetime
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 
 from neurostatic.data.registration import register_units
 from neurostatic.data.scans import contract
 from neurostatic.data.scans.checks import find_problems
 from neurostatic.data.scans.contract import Scan
-from neurostatic.data.scans.survey import survey
+from neurostatic.data.scans.survey import Survey, survey
 from neurostatic.data.scans.tables import (
     QUOTE,
     TIME_WORDS,
@@ -47,32 +49,37 @@ def read_scan(folder: str | Path) -> Scan:
     form = _form(folder, problems)
     traces_form = form == "traces"
 
-    def table(name, columns):
+    def table(name: str, columns: dict[str, contract.Column]) -> pd.DataFrame | None:
         return read_columns(folder / name, columns, problems)
 
-    def array(name, dims, kind="float"):
-        return read_array(folder / name, [dims], kind, problems)
+    def array(name: str, dims: tuple[str, ...]) -> np.ndarray | None:
+        return read_array(folder / name, [dims], "float", problems)
 
     units = table("units.csv", contract.UNITS)
     fields = table("fields.csv", contract.FIELDS)
     area_labels, area_names = _read_area_masks(folder / "area_masks.npz", fields, problems)
     traces = array("traces.npy", ("unit", "volume")) if traces_form else None
     responses = None if traces_form else array("responses.npy", ("trial", "unit"))
-    found = None
+    found = Survey(None, *np.zeros((3, 0)))  # of nothing
     if traces is not None:
         found = survey(traces, 0)
     elif responses is not None:
-        fits = units is not None and len(units) == responses.shape[1]
-        found = survey(responses, 1, (units.mask_type == contract.SOMA).to_numpy() if fits else slice(None))
+        counted: np.ndarray | slice = slice(None)
+        if units is not None and len(units) == responses.shape[1]:
+            counted = (units.mask_type == contract.SOMA).to_numpy()
+        found = survey(responses, 1, counted)
+    info = _read_info(folder / "scan.yaml", problems)
+    trials = table("trials.csv", contract.TRIALS_TRACES if traces_form else contract.TRIALS)
+    images = read_array(folder / "images.npy", contract.IMAGE_DIMS, "uint8", problems)
     scan = Scan(
         name=folder.resolve().name,
         folder=folder,
-        info=_read_info(folder / "scan.yaml", problems),
+        info=info,
         form=form,
         units=units,
         fields=fields,
-        trials=table("trials.csv", contract.TRIALS_TRACES if traces_form else contract.TRIALS),
-        images=read_array(folder / "images.npy", contract.IMAGE_DIMS, "uint8", problems),
+        trials=trials,
+        images=np.zeros((0, 0, 0), np.uint8) if images is None else images,
         image_table=table("images.csv", contract.IMAGES),
         area_labels=area_labels,
         area_names=area_names,
@@ -113,7 +120,7 @@ def _form(folder: Path, problems: list[str]) -> str:
             f"neither the traces form ({', '.join(contract.TRACES_ONLY)}) nor the responses form "
             f"({', '.join(contract.RESPONSES_ONLY)}) is there"
         )
-        needed = contract.COMMON_FILES
+        needed: tuple[str, ...] = contract.COMMON_FILES
     else:
         needed = contract.TRACES_FORM if form == "traces" else contract.RESPONSES_FORM
     problems += [f"{name}: is a folder, a file is needed" for name in contract.EXPORT_FILES if (folder / name).is_dir()]
@@ -128,7 +135,7 @@ def _missing(folder: Path, name: str) -> str:
     return f"{name}: file is missing" + "".join(alike)
 
 
-def _read_info(path: Path, problems: list[str]) -> dict:
+def _read_info(path: Path, problems: list[str]) -> dict[str, Any]:
     """scan.yaml with every key of the contract; what is wrong is noted and None."""
     if not path.is_file():
         return {}
@@ -168,7 +175,9 @@ def _read_info(path: Path, problems: list[str]) -> dict:
     return info
 
 
-def _read_area_masks(path: Path, fields, problems: list[str]):
+def _read_area_masks(
+    path: Path, fields: pd.DataFrame | None, problems: list[str]
+) -> tuple[dict[int, np.ndarray | None], tuple[str, ...]]:
     """Label map of each field and the names of the labels; no maps where the file is not there."""
     numbers = [] if fields is None else [int(field) for field in fields.field.dropna()]
     labels: dict[int, np.ndarray | None] = dict.fromkeys(numbers)

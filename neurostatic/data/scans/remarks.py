@@ -2,7 +2,7 @@
 
 import datetime
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -52,8 +52,9 @@ def find_remarks(scan: Scan) -> list[str]:
         *repeat_remarks(n_trials, "trials.csv, columns image_class, image_id"),
         *_pictures(scan),
     ]
-    if scan.form == "traces":
-        remarks += [*_presentation(scan), *_filter_length(scan), *_behavior_gaps(scan), *_behavior_span(scan)]
+    if scan.eye is not None and scan.treadmill is not None:  # the traces form
+        remarks += [*_presentation(scan), *_filter_length(scan), *_behavior_gaps(scan.eye, scan.treadmill)]
+        remarks += _behavior_span(scan, scan.eye, scan.treadmill)
     return remarks + _silent(scan)
 
 
@@ -93,7 +94,7 @@ def _names(scan: Scan) -> list[str]:
     return remarks + _unread("scan.yaml, ", "key", keys, INFO_KEYS)
 
 
-def _unread(where: str, kind: str, found: Sequence[str], known: Sequence[str]) -> list[str]:
+def _unread(where: str, kind: str, found: Sequence[str], known: Collection[str]) -> list[str]:
     """A line for each unknown name that resembles a known one which is not there, one line for all others."""
     absent = [name for name in known if name not in found]
     remarks, others = [], []
@@ -130,7 +131,7 @@ def _missing_files(scan: Scan) -> list[str]:
 
 def _registrations(scan: Scan) -> list[str]:
     """Registrations that leave units out, or are not of the unit of length they should be."""
-    if scan.field_registrations is None:
+    if scan.field_registrations is None or scan.stack_coordinates is None:
         return []
     remarks = []
     absent = scan.units.field[~scan.units.field.isin(scan.field_registrations.field)]
@@ -196,8 +197,9 @@ def _presentation(scan: Scan) -> list[str]:
 def _volume_times(scan: Scan) -> tuple[np.ndarray, np.ndarray]:
     """Start of each volume on the stimulus and on the behavior clock, in s."""
     n_depths = depth_count(scan.fields.z_um)
-    stim, behavior = scan.frame_times_stim[::n_depths], scan.frame_times_behavior[::n_depths]
-    return np.asarray(stim, dtype=float), np.asarray(behavior, dtype=float)
+    clocks = (scan.frame_times_stim, scan.frame_times_behavior)
+    stim, behavior = (np.asarray(times, dtype=float)[::n_depths] for times in clocks)
+    return stim, behavior
 
 
 def _filter_length(scan: Scan) -> list[str]:
@@ -213,12 +215,12 @@ def _filter_length(scan: Scan) -> list[str]:
     ]
 
 
-def _behavior_gaps(scan: Scan) -> list[str]:
+def _behavior_gaps(eye: pd.DataFrame, treadmill: pd.DataFrame) -> list[str]:
     remarks = []
-    tracked = scan.eye[["radius_px", "center_x_px", "center_y_px"]]
+    tracked = eye[["radius_px", "center_x_px", "center_y_px"]]
     for file, columns, most in (
         ("eye.csv", tracked, MOST_UNTRACKED),
-        ("treadmill.csv", scan.treadmill[["velocity_cm_s"]], MOST_TREADMILL_NAN),
+        ("treadmill.csv", treadmill[["velocity_cm_s"]], MOST_TREADMILL_NAN),
     ):
         share = float(columns.isna().any(axis=1).mean())
         if share > most:
@@ -227,12 +229,12 @@ def _behavior_gaps(scan: Scan) -> list[str]:
     return remarks
 
 
-def _behavior_span(scan: Scan) -> list[str]:
+def _behavior_span(scan: Scan, eye: pd.DataFrame, treadmill: pd.DataFrame) -> list[str]:
     """Eye and treadmill recorded for a part of the trials only."""
     onset_s = scan.trials.flip_onset_s[~scan.trials.excluded].to_numpy()
     onset_s = map_clock(*_volume_times(scan), onset_s)  # NaN where the scan itself has not recorded
     remarks = []
-    for file, table in (("eye.csv", scan.eye), ("treadmill.csv", scan.treadmill)):
+    for file, table in (("eye.csv", eye), ("treadmill.csv", treadmill)):
         start_s, stop_s = table.time_s.min(), table.time_s.max()
         for outside, found in (
             (onset_s < start_s, f"starts at {start_s:.1f} s, after the first recorded trial"),

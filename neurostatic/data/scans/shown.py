@@ -18,7 +18,7 @@ def read_shown_images(
     image_id: np.ndarray,
     height: int,
     width: int,
-    rows: Sequence[int] | None = None,
+    rows: Sequence[int] | np.ndarray | None = None,
 ) -> np.ndarray:
     """Images of a raw scan export as they were shown, in another size.
 
@@ -46,8 +46,8 @@ def read_shown_images(
     if images.shape[1] < height or images.shape[2] < width:
         factors = height / images.shape[1], width / images.shape[2]
         shown = (images[place].astype(float) for place in places)
-        resized = [scipy.ndimage.zoom(image, factors, order=3, mode="reflect") for image in shown]
-        resized = np.clip(resized, 0, 255).astype(np.float32)
+        enlarged = [scipy.ndimage.zoom(image, factors, order=3, mode="reflect") for image in shown]
+        resized = np.clip(enlarged, 0, 255).astype(np.float32)
     else:
         resized = area_resize(images, height, width, places, rounded=False)
     if set(APERTURE) <= set(table.columns):

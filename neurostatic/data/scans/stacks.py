@@ -27,7 +27,8 @@ def read_stack_coordinates(folder: str | Path) -> pd.DataFrame:
 
     Raises InputError that lists every problem, or says that neither file is there.
     """
-    folder, problems = Path(folder), []
+    folder = Path(folder)
+    problems: list[str] = []
     given = (folder / COORDINATES).is_file()
     if not has_positions(folder):
         raise InputError(f"{folder}: neither {COORDINATES} nor {REGISTRATIONS} is there, one of them is needed")
@@ -46,7 +47,9 @@ def read_stack_coordinates(folder: str | Path) -> pd.DataFrame:
         problems += find_duplicates(fields, "fields.csv", ["field"])
     problems += find_stack_problems(folder, coordinates, registrations, None, units, fields)
     report_problems(f"scan export {folder}", problems)
-    return coordinates.reset_index(drop=True) if given else register_units(units, fields, registrations)
+    if coordinates is None:
+        return register_units(units, fields, registrations)
+    return coordinates.reset_index(drop=True)
 
 
 def require_stacks(scan: contract.Scan, method: str) -> None:
@@ -69,13 +72,16 @@ def read_structure_matches(folder: str | Path) -> pd.DataFrame:
 
     Raises InputError that lists every problem, or says that the file is not there.
     """
-    folder, problems = Path(folder), []
+    folder = Path(folder)
+    problems: list[str] = []
     if not (folder / MATCHES).is_file():
         raise InputError(f"{folder}: {MATCHES} is not there, it is needed")
     matches = read_columns(folder / MATCHES, contract.STRUCTURE_MATCHES, problems)
     problems += find_stack_problems(folder, None, None, matches, None, None)
+    if matches is not None:
+        matches = matches.reset_index(drop=True)
     report_problems(f"scan export {folder}", problems)
-    return matches.reset_index(drop=True)
+    return matches
 
 
 def find_stack_problems(

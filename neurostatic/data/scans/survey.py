@@ -48,7 +48,7 @@ def survey(array: np.ndarray, unit_axis: int, counted: np.ndarray | slice = slic
         block = np.asarray(array[rows])
         if not (block.min() >= -LARGEST and block.max() <= LARGEST):  # a NaN comes through
             n_missing[rows] = np.isnan(block[:, counted]).sum(1)
-            found = np.argwhere(np.abs(block) > LARGEST) if infinite is None else ()
+            found = np.argwhere(np.abs(block) > LARGEST) if infinite is None else np.empty((0, 2))
             if len(found):
                 infinite = (start + int(found[0][0]), int(found[0][1]))
         least, largest = np.fmin.reduce(block, 1 - unit_axis), np.fmax.reduce(block, 1 - unit_axis)

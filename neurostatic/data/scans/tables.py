@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,9 +55,9 @@ def read_columns(path: Path, columns: dict[str, Column], problems: list[str]) ->
     n_rows = len(rows)
     ragged = {line: fields for line, fields in rows.items() if len(fields) != len(names)}
     if ragged:
-        found = len(next(iter(ragged.values())))
+        width = len(next(iter(ragged.values())))
         problems.append(
-            f"{path.name}, {show_rows(ragged)}: found {found} fields, allowed are {len(names)} as in row {header_line}"
+            f"{path.name}, {show_rows(ragged)}: found {width} fields, allowed are {len(names)} as in row {header_line}"
         )
         rows = {line: fields for line, fields in rows.items() if line not in ragged}
     if not n_rows:
@@ -115,6 +116,7 @@ def _read_rows(path: Path, problems: list[str]) -> dict[int, list[str]] | None:
 
 def _convert(values: pd.Series, column: Column) -> tuple[np.ndarray, np.ndarray, str]:
     """Values as the column's type (NaN, None or False where wrong), which are wrong, and what is allowed instead."""
+    nothing: Any  # NaN, False or None
     lower = values.str.lower()
     is_empty = lower.isin(("", "nan")).to_numpy()
     if column.kind in ("int", "float"):
@@ -145,7 +147,7 @@ def _convert(values: pd.Series, column: Column) -> tuple[np.ndarray, np.ndarray,
     return converted, wrong, allowed
 
 
-def is_time(text: object) -> bool:
+def is_time(text: Any) -> bool:
     """Is this a text by ISO 8601?"""
     try:
         datetime.datetime.fromisoformat(text)

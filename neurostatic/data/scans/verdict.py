@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from neurostatic.data.scans.checks import CHECKS
 from neurostatic.data.scans.contract import EXPORT_FILES, SOMA, Scan
 
 
-def scan_verdict(scan: Scan) -> dict:
+def scan_verdict(scan: Scan) -> dict[str, Any]:
     """Counts of a scan, the checks it passed and the SHA-256 of each of its files, as plain values."""
     return {
         "scan": scan.name,
@@ -40,7 +41,7 @@ def scan_counts(scan: Scan) -> dict[str, int]:
         "stacks": 0 if scan.stack_coordinates is None else int(scan.stack_coordinates["stack"].nunique()),
         "structure_matched": 0 if scan.structure_matches is None else int(scan.structure_matches["unit_id"].nunique()),
     }
-    if scan.form == "traces":
+    if scan.traces is not None and scan.eye is not None:  # the traces form
         counts["volumes"] = int(scan.traces.shape[1])
         counts["eye_samples_not_tracked"] = int(scan.eye.radius_px.isna().sum())
         counts["trials_with_dropped_flips"] = int(_dropped_flips(scan).sum())

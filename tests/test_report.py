@@ -42,7 +42,7 @@ from neurostatic.config import (
 from neurostatic.provenance import checksum
 from neurostatic.report.figures_closed_loop import CONTROL_NAMES, truth_figure
 from neurostatic.report.figures_gallery import detailed_figure, gray_limit, seeds_figure, shown_figure
-from neurostatic.report.figures_models import learning_figure
+from neurostatic.report.figures_models import epochs_of_kept, learning_figure
 from neurostatic.report.figures_stimuli import quality_figure
 from neurostatic.report.markup import percent
 from neurostatic.report.methods import methods_section
@@ -127,21 +127,25 @@ def test_numbers_are_those_of_the_tables(tree, page):
     tests = pd.read_csv(tree / "closed_loop/loop1/tests.csv")
     diagonal = pd.read_csv(tree / "closed_loop/loop1/diagonal.csv")
     recovery = pd.read_csv(tree / "truth/recovery.csv")
-    assert f"oracle median {selection.oracle.median():.3f} (n = {N_UNITS} units)" in words
+    (predicted,) = rows_of(page, "How well are neurons predicted?")
+    assert predicted[1:4] == [str(N_UNITS), f"{selection.oracle.median():.3f}", f"{selection.cnn_corr.mean():.3f}"]
+    assert f"racle median {selection.oracle.median():.3f} (n = {N_UNITS} units)" in words
     explainable = pd.read_csv(tree / "reliability/mouse.csv").explainable
     assert f"day1 {N_UNITS} 20 x 6.5 {selection.oracle.median():.3f} 0.200 {explainable.median():.3f} 0.800 2" in words
     mean = ceiling.noiseless_correlation.mean()
-    assert f"noiseless rate predicts single trials with a mean correlation of {mean:.3f} (n = {N_UNITS} units)" in words
-    assert f"mean correlation of {selection.cnn_corr.mean():.3f}" in words
-    for kind, words_of_kind in zip(KINDS, words.split("loop1, ")[1:], strict=True):
+    assert f"oiseless rate predicts single trials with a mean correlation of {mean:.3f} (n = {N_UNITS} units)" in words
+    assert predicted[7:] == [f"{mean:.3f}", f"{selection.hu_rank.notna().sum()} of {N_UNITS}"]
+    rows = rows_of(page, "Do neurons prefer the image that was made for them?")
+    for kind, row in zip(KINDS, rows, strict=True):
         of_kind = tests[(tests.response == "normalized") & (tests.kind == kind)].set_index("test")
         p_values = of_kind.p_value
-        assert f"{of_kind.estimate['mei_greater_fraction']:.0%} of 5 cells".replace("%", " %") in words_of_kind
-        ratio = of_kind.loc["ratio_of_means"]
-        interval = f"(95 % interval {ratio.low:.2f} to {ratio.high:.2f})"
-        assert f"is {ratio.estimate:.2f} times that to the {CONTROL_NAMES[kind]} {interval}" in words_of_kind
-        assert f"permutation test p = {p_values['own_best_permutation']:.3g}" in words_of_kind
-        assert f"Wilcoxon p = {p_values['mei_vs_control_wilcoxon']:.3g}" in words_of_kind
+        assert row[1].endswith(f"against {CONTROL_NAMES[kind]}") and row[2] == "5"
+        assert row[6] == f"{of_kind.estimate['mei_greater_fraction']:.0%}".replace("%", " %")
+        ratio, own_best = of_kind.loc["ratio_of_means"], of_kind.loc["own_best_permutation"]
+        assert row[5] == f"{ratio.estimate:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+        assert row[3].startswith(f"{100 * own_best.estimate:.0f} % (") and row[3].endswith("; chance 20 %)")
+        assert row[4] == f"{p_values['own_best_permutation']:.3g}"
+        assert row[7] == f"Wilcoxon p = {p_values['mei_vs_control_wilcoxon']:.3g}"
     normalized = diagonal[(diagonal.response == "normalized") & (diagonal.kind == "mei_vs_gabor")]
     more = int(((normalized.q_value < 0.05) & (normalized.diff_resp > 0)).sum())
     assert more > 0
@@ -296,12 +300,14 @@ def test_missing_values_do_not_break_the_page(tmp_path):
     masks.tight_mask[0], masks.reduction_ratio[0] = np.nan, np.nan
     write_arrays(masks, folder / "masks/mouse.zarr.zip", made("make_masks", masks=asdict(Masks())))
 
-    words = words_of(page_of(folder, with_loop=True))
+    page = page_of(folder, with_loop=True)
+    words = words_of(page)
     rest = pd.read_csv(folder / "selection/mouse.csv").oracle.median()
     assert f"median {rest:.3f} (n = 11 units); 1 unit without an oracle" in words
     assert "Made: 4 MEIs and 4 RFs; 4 tight masks" in words
     assert "MEI unit 0 &lt;flat&gt; RF unit 0 &lt;flat&gt;" in words
-    assert words.count("no cell was tested") == len(KINDS)
+    of_loop = rows_of(page, "Do neurons prefer the image that was made for them?")
+    assert [row[2:] for row in of_loop] == [["0", *["–"] * 6]] * len(KINDS)
     assert "right cell: 75 % (n = 4 units)" in words
     assert not re.search(r"\bnan\b", words)
 
@@ -530,3 +536,9 @@ def test_probes_are_told_where_they_were_made(tree, tmp_path):
     assert "a median of 40 % of the variance" in words and "a median correlation of 0.25" in words
     without = words_of(page_of(write_tree(tmp_path, with_loop=False), False))
     assert "In silico" not in without
+
+
+def test_the_star_is_where_the_kept_state_was():
+    curve = pd.DataFrame({"epoch": [1, 2, 3, 4], "correlation_before": [0.1, 0.3, 0.2, 0.25]})
+    assert epochs_of_kept(curve, 0.300004) == 1  # an earlier state, scored before epoch 2
+    assert epochs_of_kept(curve, 0.32) == 4  # the last one, which no epoch came after

@@ -1,6 +1,5 @@
 """The report on closed loops: what was matched, what was left out, and every number of the tests."""
 
-import html
 import json
 from dataclasses import replace
 
@@ -34,7 +33,7 @@ from neurostatic.report.figures_closed_loop import confusion_figure, diagonal_fi
 from neurostatic.report.figures_matching import magnification, map_figure, match_figure
 from neurostatic.report.figures_population import Cells, bars_figure
 from neurostatic.report.methods import methods_section
-from neurostatic.report.sections_closed_loop import closed_loop_section, loop_in_short
+from neurostatic.report.sections_closed_loop import closed_loop_in_short, closed_loop_section
 from neurostatic.report.sections_data import summary_section
 from neurostatic.report.sections_matching import left_out_parts, matching_parts, skipped_scans
 from neurostatic.report.sections_population import population_in_short
@@ -44,6 +43,8 @@ from neurostatic.store import InputError, write_arrays, write_table
 pytestmark = pytest.mark.usefixtures("quick_pictures")
 
 BOTH = ("loop1", "loop2")
+TITLE = "Do neurons prefer the image that was made for them?"
+NOBODY = pd.DataFrame({"posterior": []})
 
 
 @pytest.fixture(scope="module")
@@ -135,13 +136,27 @@ def test_two_loops_have_a_population(two_loops):
     of_kind = population[(population.kind == "mei_vs_rf") & (population.response == "normalized")].set_index("test")
     above = of_kind.estimate["mei_greater_fraction"]
     in_short = population_in_short(results)
-    assert in_short[0].startswith(f"All loops, MEI against RF: {100 * above:.0f} % of 10 cells of 2 animals respond")
-    assert len(in_short) == 3 and not any("chance" in line for line in in_short)
-    assert html.escape(in_short[0]) in summary_section(results)
+    assert in_short[0][:3] == ["all loops", "MEI against RF", "10 of 2 animals"]
+    assert in_short[0][6] == f"{100 * above:.0f} %"
+    assert len(in_short) == 3 and not any("chance" in cell for row in in_short for cell in row)
+    assert rows_of(summary_section(results), TITLE)[-3:] == in_short
+    assert "of one animal" not in words
     first = results.loops["loop1"].diagonal.query("kind == @KINDS[0] and response == 'normalized'")
     more = int(((first.q_value < 0.05) & (first.diff_resp > 0)).sum())  # the others' q is 1 in the population's own
     assert more
-    assert f"(q < 0.05) {more} prefer the MEI and" in in_short[0]
+    assert in_short[0][8].startswith(f"{more} : ")
+
+
+def test_what_only_one_loop_showed_is_not_said_of_all(two_loops):
+    results = read(two_loops, with_loop=True, loops=BOTH)
+    loop = results.loops["loop2"]
+    results.loops["loop2"] = replace(loop, targets={"day2": ["mei_vs_rf"]})
+    assert [row[1] for row in population_in_short(results)] == ["MEI against RF"]
+    section = closed_loop_section(results)
+    assert rows_of(section, "Tests, MEI against RF, all loops together.")
+    assert "Tests, MEI against Gabor, all loops together." not in words_of(section)
+    results.population.tests["n_animals"] = 1
+    assert "All loops are of one animal: their agreement is no replication" in words_of(closed_loop_section(results))
 
 
 def test_one_loop_has_no_population(tree, page):
@@ -195,26 +210,29 @@ def test_oracle_scans_are_no_targets(tree):
     assert (loop.matches.scan == "day5").any()
     assert f"(n = {3 * N_SELECTED - 3} matches)" in match_title(loop.matches[loop.matches.scan != "day5"])
     loop.matches.loc[loop.matches.scan == "day5", "src_unit_id"] = 77
-    assert loop_in_short("loop1", loop, results.datasets["mouse"])[0] == (
-        "loop1: 5 of 5 units with a stimulus found again in at least one of 3 scans."
+    of_scan = ", ".join(f"{n} in day{day}" for day, n in ((2, 5), (3, 4), (4, 3)))
+    assert f"loop1: 5 of 5 units with a stimulus found again in at least one of 3 scans: {of_scan}." in words_of(
+        "".join(closed_loop_in_short(results))
     )
 
 
 def match_title(matches: pd.DataFrame) -> str:
-    return match_figure(matches).axes[0].get_title(loc="left")
+    return match_figure(matches, NOBODY).axes[0].get_title(loc="left")
 
 
 def test_doubt_is_counted():
     matches = pd.DataFrame({"posterior": [0.2, 0.5, 0.89, 0.9, 1.0, np.nan], "mean_distance_um": 3.0})
     matches = matches.assign(displacement_um=2.5, runner_up_um=9.0, match_freq=2, total_stacks=3)
-    distance, votes, posterior = match_figure(matches).axes
-    assert posterior.get_title(loc="left") == "below 0.5: 1, below 0.9: 3 of 5"
+    distance, votes, posterior = match_figure(matches, NOBODY).axes
+    assert posterior.get_title(loc="left") == "0.9 and more: 2 of 5 matches"
     assert sum(patch.get_height() for patch in posterior.patches) == 5
     assert [label.get_text() for label in votes.get_xticklabels()] == ["2 of 3"]
     assert [text.get_text() for text in distance.get_legend().get_texts()] == ["matched cell", "next nearest cell"]
     without = matches.assign(posterior=np.nan, runner_up_um=np.nan)
-    assert match_figure(without).axes[2].get_title(loc="left") == "no posterior"
-    assert match_figure(without).axes[0].get_legend() is None
+    assert match_figure(without, NOBODY).axes[2].get_title(loc="left") == "no posterior"
+    assert match_figure(without, NOBODY).axes[0].get_legend() is None
+    refused = match_figure(matches, pd.DataFrame({"posterior": [0.1, 0.3, np.nan]})).axes[2]
+    assert [text.get_text() for text in refused.get_legend().get_texts()] == ["refused: 2"]
 
 
 def test_map_shows_each_unit_where_it_is():
@@ -309,7 +327,8 @@ def test_a_kind_without_data_is_said_and_the_rest_is_there(tree):
     words = words_of(section)
     assert "MEI against Gabor No matched cell has responses to these images." in words
     assert rows_of(section, "Tests, MEI against RF.")
-    assert "loop1, MEI against Gabor: no cell was tested." in loop_in_short("loop1", loop, results.datasets["mouse"])
+    (row,) = (row for row in rows_of(summary_section(results), TITLE) if row[1] == "MEI against Gabor")
+    assert row == ["loop1", "MEI against Gabor", "0", *["–"] * 6]
     assert "nan" not in words.split()
 
 
@@ -329,7 +348,10 @@ def test_a_loop_whose_scans_were_all_skipped_is_a_page(tmp_path):
     words = words_of(page_of(folder, with_loop=True))
     for scan in LOOP["targets"]:
         assert f"Scan {scan}: gone." in words
-    assert "loop1: 0 of 5 units with a stimulus found again in at least one of 3 scans." in words
+    assert (
+        "loop1: 0 of 5 units with a stimulus found again in at least one of 3 scans: 0 in day2, 0 in day3, 0 in"
+        in words
+    )
     assert words.count("No matched cell has responses to these images.") == len(KINDS)
     assert "No cell has responses to both its images." in words
 

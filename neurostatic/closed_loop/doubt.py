@@ -97,9 +97,9 @@ class _Pairs:
 def fit_displacements(source: pd.DataFrame, target: pd.DataFrame, seed: int = 0) -> DisplacementModel:
     """Posterior of all near pairs; pi, sigma and the shifts by expectation maximization over all source units.
 
-    Pairs weigh w_ij = pi / (1 - pi) f(d_ij) / (s nu(norm d_ij)), s the fraction of targets that are no source unit. A way
-    to match the cells, each target once at most, weighs the product of its pairs; a posterior p_ij is the weight of all
-    ways that have the pair, over that of all ways. It is approximated by belief propagation (Williams & Lau 2014),
+    Pairs weigh w_ij = pi / (1 - pi) f(d_ij) / (s nu(norm d_ij)), s the fraction of targets that are no source unit. A
+    way to match the cells, each target once at most, weighs the product of its pairs; a posterior p_ij is the weight of
+    all ways that have the pair, over that of all ways. It is approximated by belief propagation (Williams & Lau 2014),
     which is exact where candidates form no loops. d is the displacement less the common shift, averaged over the stacks
     in which both units have a position; f a Gaussian density with sigma_x = sigma_y <= sigma_z; nu(r) = n0(r) /
     (4 pi r^2) that of `ChanceDensity`. (Of one sigma, f / nu is the density of the distance, Maxwell's, over n0.)

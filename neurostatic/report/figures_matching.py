@@ -31,11 +31,12 @@ def posterior_classes(posterior: pd.Series) -> list[tuple[str, str, np.ndarray]]
     return [*classes, ("not known", GRAY, np.isnan(values))]
 
 
-def match_figure(matches: pd.DataFrame) -> Figure:
+def match_figure(matches: pd.DataFrame, unmatched: pd.DataFrame) -> Figure:
     """How far matched cells lie apart, how many stacks agree on the match, and how probable it is.
 
     Args:
         matches: displacement_um, mean_distance_um, runner_up_um, match_freq, total_stacks, posterior of each match.
+        unmatched: posterior of the best candidate of each unit without a match.
     """
     figure, axes = panels(9.4, 3.1, n_columns=3)
     _draw_distances(axes[0], matches)
@@ -51,8 +52,12 @@ def match_figure(matches: pd.DataFrame) -> Figure:
     posterior, bins = matches.posterior.to_numpy(dtype=float), np.linspace(0, 1, 21).tolist()
     for _, color, of_class in posterior_classes(matches.posterior)[:-1]:
         axes[2].hist(posterior[of_class], bins=bins, color=color)
-    known = finite(posterior)
-    title = f"below 0.5: {(known < 0.5).sum()}, below 0.9: {(known < 0.9).sum()} of {len(known)}"
+    known, refused = finite(posterior), finite(unmatched.posterior)
+    if len(refused):
+        label = f"refused: {len(refused)}"
+        axes[2].hist(refused, bins=bins, histtype="step", color="black", linewidth=1.2, label=label)
+        axes[2].legend(fontsize=8.5, frameon=False, loc="upper center")
+    title = f"0.9 and more: {(known >= 0.9).sum()} of {len(known)} matches"
     name_axes(axes[2], title if len(known) else "no posterior", "posterior of the match", "matches")
     axes[2].set_xlim(0, 1)
     return figure

@@ -13,6 +13,7 @@ from neurostatic.report.style import CNN, GRAY, LIGHT, LINE_COLORS, LINEAR, fini
 from neurostatic.statistics import slope_through_origin
 
 LEGEND_CHARACTERS = 54  # that a panel is wide
+SAME_SCORE = 2e-5  # tables have so many digits
 STAGE_LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 TYPE_TITLES = {"cnn": "CNN", "linear": "linear model"}
 
@@ -50,8 +51,9 @@ def learning_figure(
                     epochs_done, of_stage.correlation_before, line, color=color, linewidth=1.5, marker=marker, ms=4
                 )
             if model in colors:
-                last = curves[model].epoch.max(), kept.get(model, np.nan)
-                axis.plot(*last, "*", color=color, markersize=11, markeredgecolor="white", zorder=4)
+                score = kept.get(model, np.nan)
+                star = epochs_of_kept(curves[model], score), score
+                axis.plot(*star, "*", color=color, markersize=11, markeredgecolor="white", zorder=4)
         axis.legend(handles=handles, fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.17))
         title += f": {len(models)} model{'' if len(models) == 1 else 's'}"
         name_axes(axis, title, "epochs trained", "validation correlation (mean over units)")
@@ -59,6 +61,12 @@ def learning_figure(
     for axis in axes:
         axis.set_ylim(min(0.0, *limits), max(limits))
     return figure
+
+
+def epochs_of_kept(curve: pd.DataFrame, score: float) -> int:
+    """Epochs after which a model had the state that was kept; a state is scored before the next epoch."""
+    reached = curve.epoch[np.isclose(curve.correlation_before, score, atol=SAME_SCORE)]
+    return int(reached.iloc[0] - 1 if len(reached) else curve.epoch.max())
 
 
 def _legend(

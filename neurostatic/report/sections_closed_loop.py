@@ -1,24 +1,46 @@
 """The page's section on the closed loop."""
 
 from neurostatic.report.figures_closed_loop import CONTROL_NAMES, MEI_NAMES, confusion_figure, diagonal_figure
-from neurostatic.report.markup import capital, count, figure, heading, paragraph, section
+from neurostatic.report.markup import bullets, capital, count, figure, heading, paragraph, section, table
 from neurostatic.report.outcomes import significant_cells
-from neurostatic.report.results import DatasetResult, LoopResult, Results
+from neurostatic.report.results import LoopResult, Results
 from neurostatic.report.sections_matching import left_out_parts, matched_in_words, matching_parts, skipped_scans
-from neurostatic.report.sections_population import population_parts
-from neurostatic.report.sections_tests import RESPONSE_NAMES, RESPONSES, kind_in_words, table_of_tests
+from neurostatic.report.sections_population import population_in_short, population_parts
+from neurostatic.report.sections_tests import (
+    IN_SHORT,
+    IN_SHORT_CAPTION,
+    RESPONSE_NAMES,
+    RESPONSES,
+    kind_in_short,
+    table_of_tests,
+)
 
+SELECTION = (
+    "Cells were selected by how much better the CNN predicts them than the linear model does: MEI against RF speaks of "
+    "such cells, and not of all."
+)
 SCALES = {
-    "normalized": "Responses of each cell are divided by its standard deviation over all trials of the scan",
+    "normalized": "Responses of each cell are divided by its standard deviation (SD) over all trials of the scan, "
+    "those of its own MEI included: in a scan of more images the same response is more SD",
     "zscore": "From each cell its mean over all trials of the scan is taken off, then it is divided by its standard "
     "deviation",
 }
 
 
-def loop_in_short(name: str, loop: LoopResult, dataset: DatasetResult) -> list[str]:
-    """A loop's result: a sentence on its cells, and one or two for each stimulus set."""
-    lines = [f"{name}: {matched_in_words(loop, dataset)}."]
-    return lines + [kind_in_words(name, loop.tests, loop.diagonal, kind, True) for kind in loop.kinds]
+def closed_loop_in_short(results: Results) -> list[str]:
+    """Which cells were found again, and a table of what came of each stimulus set."""
+    if not results.loops:
+        return []
+    found = [
+        f"{name}: {matched_in_words(loop, results.datasets[loop.dataset])}." for name, loop in results.loops.items()
+    ]
+    rows = [
+        kind_in_short(name, loop.tests, loop.diagonal, kind, True)
+        for name, loop in results.loops.items()
+        for kind in loop.kinds
+    ]
+    title = "Do neurons prefer the image that was made for them?"
+    return [table(IN_SHORT, rows + population_in_short(results), title, IN_SHORT_CAPTION), bullets(found)]
 
 
 def closed_loop_section(results: Results) -> str:
@@ -32,7 +54,9 @@ def closed_loop_section(results: Results) -> str:
         parts += left_out_parts(loop)
         for kind in loop.kinds:
             parts += _stimulus_set(loop, kind)
-    parts += population_parts(results) if results.loops else []
+    if results.loops:
+        parts.insert(0, paragraph(SELECTION))
+        parts += population_parts(results)
     if not results.loops:
         parts.append(paragraph("Left out: no closed loop is configured, so no stimuli were shown again."))
     return section("closed-loop", "Closed loop", *parts)
@@ -76,6 +100,7 @@ def _diagonal(loop: LoopResult, kind: str) -> list[str]:
         f"A point is a cell. Left: mean normalized response to the {mei} and to the {control} that were made for it, "
         f"± standard error of the mean ({trials}). Right: the difference with its 95 % interval (Welch). Dashed: no "
         "difference. Filled: Welch's t test of that cell is significant when corrected for the number of cells "
-        "(Benjamini-Hochberg q < 0.05); open: only when not corrected."
+        "(Benjamini-Hochberg q < 0.05); open: only when not corrected. With few trials, many of them silent, "
+        "these t tests of single cells are rough."
     )
     return [figure(diagonal_figure(normalized, kind), f"Own {mei} against own {control}.", caption), paragraph(words)]

@@ -6,23 +6,29 @@ import pandas as pd
 from neurostatic.report.figures_data import examples_figure, oracle_figure
 from neurostatic.report.markup import (
     NONE,
-    bullets,
     count,
     figure,
     heading,
     number,
     paragraph,
+    percent,
     section,
     sentence,
     table,
 )
 from neurostatic.report.results import TIERS, DatasetResult, Results, ScanResult
-from neurostatic.report.sections_closed_loop import loop_in_short
-from neurostatic.report.sections_population import population_in_short
+from neurostatic.report.sections_closed_loop import closed_loop_in_short
 from neurostatic.report.style import finite
 from neurostatic.statistics import slope_through_origin
 
 REPEATING_P = 0.01
+PREDICTION = ["data set", "units", "oracle", "CNN", "of oracle", "linear", "of oracle", "noiseless rate", "selected"]
+PREDICTION_CAPTION = (
+    "Oracle: how well repeats of an image predict each other, median over units. CNN, linear: correlation of the best "
+    "single seed of each type with single test trials, mean over units, with the pupil and running of each trial; of "
+    "oracle: the slope of that against the oracle. Noiseless rate: what a perfect model would reach, known for the "
+    "virtual mouse only. Selected: units of which MEIs were made."
+)
 DROPPED = {
     "excluded": "marked as excluded",
     "response": "no response: outside the recording, or a flip missing",
@@ -34,15 +40,14 @@ DROPPED = {
 
 
 def summary_section(results: Results) -> str:
-    """What was found, in a few sentences and one table."""
-    lines = [line for name, dataset in results.datasets.items() for line in _dataset_in_short(name, dataset, results)]
-    for name, loop in results.loops.items():
-        lines += loop_in_short(name, loop, results.datasets[loop.dataset])
-    lines += population_in_short(results)
+    """What was found: how well models predict, whether neurons prefer their own images, and of which scans."""
+    predicted = [[name, *_dataset_in_short(dataset, results)] for name, dataset in results.datasets.items()]
+    prediction = table(PREDICTION, predicted, "How well are neurons predicted?", PREDICTION_CAPTION)
     columns = ["scan", "animal-session-scan", "day", "stimuli", "trials kept", "units", "modeled", "selected"]
     rows = [[name, *_scan_in_short(name, scan, results)] for name, scan in results.scans.items()]
     caption = "Units are somata; modeled are those of the wanted area and layer; of the selected ones MEIs were made."
-    return section("summary", "In short", bullets(lines), table(columns, rows, "Scans.", caption))
+    scans = table(columns, rows, "Scans.", caption)
+    return section("summary", "In short", prediction, *closed_loop_in_short(results), scans)
 
 
 def _scan_in_short(name: str, scan: ScanResult, results: Results) -> list[object]:
@@ -61,22 +66,17 @@ def _scan_in_short(name: str, scan: ScanResult, results: Results) -> list[object
     ]
 
 
-def _dataset_in_short(name: str, dataset: DatasetResult, results: Results) -> list[str]:
-    selection = dataset.selection
-    lines = [f"{name}: {oracle_in_words(selection)}."]
-    noiseless = _noiseless(dataset, results)
-    if noiseless is not None:
-        lines.append(f"{name}: {noiseless_in_words(noiseless)}.")
-    for column, model in (("cnn_corr", "CNN"), ("lin_corr", "linear model")):
+def _dataset_in_short(dataset: DatasetResult, results: Results) -> list[str]:
+    selection, noiseless = dataset.selection, _noiseless(dataset, results)
+    oracle = finite(selection.oracle)
+    cells = [number(np.median(oracle) if len(oracle) else np.nan)]
+    for column in ("cnn_corr", "lin_corr"):
         test = finite(selection[column])
-        mean = number(test.mean() if len(test) else np.nan)
-        slope = number(slope_through_origin(selection.oracle, selection[column]))
-        lines.append(
-            f"{name}: the {model} predicts single test trials with a mean correlation of {mean} and reaches {slope} of "
-            f"the oracle (n = {count(len(test), 'unit')})."
-        )
-    lines.append(f"{name}: {len(dataset.selected)} of {count(len(selection), 'unit')} selected for MEIs.")
-    return lines
+        cells.append(number(test.mean() if len(test) else np.nan))
+        cells.append(percent(slope_through_origin(selection.oracle, selection[column])))
+    known = finite(np.nan if noiseless is None else noiseless)
+    ceiling = number(known.mean() if len(known) else np.nan)
+    return [str(len(oracle)), *cells, ceiling, f"{len(dataset.selected)} of {len(selection)}"]
 
 
 def oracle_in_words(selection: pd.DataFrame) -> str:

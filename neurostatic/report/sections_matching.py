@@ -31,7 +31,11 @@ def matched_in_words(loop: LoopResult, dataset: DatasetResult) -> str:
         return f"{count(found, 'unit')} found again"
     manifests = pd.concat([dataset.stimuli.manifests[kind] for kind in loop.kinds])
     shown = manifests.owner_unit_id[manifests.owner_scan == loop.source].nunique()
-    later = f" in at least one of {len(loop.targets)} scans" if len(loop.targets) > 1 else ""
+    later = ""
+    if len(loop.targets) > 1:
+        of_scan = loop.matches.groupby("scan").src_unit_id.nunique()
+        later = f" in at least one of {len(loop.targets)} scans: "
+        later += ", ".join(f"{of_scan.get(scan, 0)} in {scan}" for scan in loop.targets)
     return f"{found} of {count(shown, 'unit')} with a stimulus found again{later}"
 
 
@@ -52,7 +56,7 @@ def _is_whole_scan(left_out: pd.DataFrame) -> pd.Series:
 def matching_parts(loop: LoopResult, dataset: DatasetResult) -> list[str]:
     """Matches: how sure they are, where they lie, and whether matched cells respond alike."""
     matches, unmatched = _in_targets(loop.matches, loop), _in_targets(loop.unmatched, loop)
-    distance = finite(matches.mean_distance_um)
+    distance = finite(matches.displacement_um.fillna(matches.mean_distance_um))
     shared = count(int((matches.shared > 1).sum()), "match", "matches")
     words = (
         f"{matched_in_words(loop, dataset)}; median distance "
@@ -65,9 +69,9 @@ def matching_parts(loop: LoopResult, dataset: DatasetResult) -> list[str]:
             "over the stacks and less the shift that all cells share, and (outline) that of the next nearest cell: "
             "matches can be trusted where the two do not overlap. Middle: in how many of the structural stacks that "
             "cell was the one that was chosen. Right: how probable it is that the match is the same cell; colors as in "
-            "the map."
+            "the map, outlined: candidates that were refused, for whatever reason."
         )
-        parts.append(figure(match_figure(matches), "Cell matching.", caption))
+        parts.append(figure(match_figure(matches, unmatched), "Cell matching.", caption))
     return [*parts, *_map(loop, matches, unmatched), *_oracle(loop)]
 
 
@@ -123,7 +127,7 @@ def left_out_parts(loop: LoopResult) -> list[str]:
         [row.scan, "every unit" if whole else number(row.unit_id, ".0f"), number(row.target_unit_id, ".0f"), row.reason]
         for row, whole in zip(left_out.itertuples(), _is_whole_scan(left_out), strict=True)
     ]
-    every = table(["scan", "unit", "matched cell", "reason"], rows, "Left out, one by one.")
+    every = table(["scan", "unit", "cell", "reason"], rows, "Left out, one by one.")
     parts.append(table(["reason", "scans", "left out"], counts, "Left out, by reason.", caption))
     return [*parts, folded(f"All {count(len(rows), 'entry', 'entries')}", every)]
 

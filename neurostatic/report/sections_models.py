@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from neurostatic.report.figures_models import TYPE_TITLES, learning_figure, scores_figure
-from neurostatic.report.markup import NONE, figure, heading, number, paragraph, section, sentence, table
+from neurostatic.report.figures_models import TYPE_TITLES, epochs_of_kept, learning_figure, scores_figure
+from neurostatic.report.markup import NONE, count, figure, heading, number, paragraph, section, sentence, table
 from neurostatic.report.methods import BEST_MODELS
 from neurostatic.report.results import DatasetResult, Results
 from neurostatic.report.style import finite
@@ -24,6 +24,7 @@ def models_section(results: Results) -> str:
             "Star: the state that is kept. Of many models only the best is in color."
         )
         drawing = learning_figure(dataset.history, dataset.scores, dataset.best, dataset.networks)
+        caption += _cut_off(dataset)
         parts += [figure(drawing, "Learning curves.", caption), _networks_table(dataset), _test_table(dataset)]
         fractions = [
             f"{model} {number(slope_through_origin(dataset.selection.oracle, dataset.selection[column]))}"
@@ -37,6 +38,18 @@ def models_section(results: Results) -> str:
         )
         parts.append(figure(scores_figure(dataset.selection), "Prediction against reliability.", caption))
     return section("models", "Models", *parts)
+
+
+def _cut_off(dataset: DatasetResult) -> str:
+    """How many trainings were ended by `training.max_epochs` while they still got better."""
+    longest = dataset.configs["train_model"]["training"]["max_epochs"]
+    validation = dataset.scores[dataset.scores.tier == "validation"]
+    kept = validation.groupby(["network", "seed"]).pearson.mean()
+    models = dict(list(dataset.history.groupby(["network", "seed"])))
+    n_cut = sum(epochs_of_kept(curve, kept.get(model, np.nan)) == longest for model, curve in models.items())
+    if not n_cut:
+        return ""
+    return f" {n_cut} of {count(len(models), 'model')} still got better in the last of training.max_epochs = {longest}."
 
 
 def _networks_table(dataset: DatasetResult) -> str:

@@ -2,20 +2,24 @@
 
 from neurostatic.config import STIMULUS_SETS
 from neurostatic.report.figures_population import Cells, bars_figure
-from neurostatic.report.markup import capital, figure, heading, paragraph
+from neurostatic.report.markup import figure, heading, paragraph
 from neurostatic.report.outcomes import outcome_of
 from neurostatic.report.results import Results
-from neurostatic.report.sections_tests import kind_in_words, table_of_tests
+from neurostatic.report.sections_tests import kind_in_short, table_of_tests
 
 ALL_LOOPS = "all loops"
+ONE_ANIMAL = (
+    "All loops are of one animal: their agreement is no replication, and p and intervals speak of this animal alone. A "
+    "cell with a missing entry, as it was not found in every loop, is left out of the tests of the matrices."
+)
 
 
-def population_in_short(results: Results) -> list[str]:
-    """A sentence for each stimulus set on the cells of all loops, if there are several loops."""
+def population_in_short(results: Results) -> list[list[str]]:
+    """A row for each stimulus set that several loops showed, on the cells of all of them."""
     if results.population is None:
         return []
     tests, diagonal = results.population.tests, results.population.diagonal
-    return [kind_in_words(capital(ALL_LOOPS), tests, diagonal, kind, False) for kind in _kinds(results)]
+    return [kind_in_short(ALL_LOOPS, tests, diagonal, kind, False) for kind in _kinds(results, at_least=2)]
 
 
 def population_parts(results: Results) -> list[str]:
@@ -42,14 +46,17 @@ def population_parts(results: Results) -> list[str]:
     if results.population is not None:
         statistics = next(iter(results.loops.values())).configs["summarize_confusion"]["statistics"]
         tests, diagonal = results.population.tests, results.population.diagonal
-        parts += [table_of_tests(tests, diagonal, kind, statistics, True) for kind in kinds]
+        if not several:
+            parts.append(paragraph(ONE_ANIMAL))
+        together = [kind for kind in _kinds(results, at_least=2) if kind in kinds]
+        parts += [table_of_tests(tests, diagonal, kind, statistics, True) for kind in together]
     return parts
 
 
-def _kinds(results: Results) -> list[str]:
-    """Stimulus sets that were shown in any loop."""
-    shown = {kind for loop in results.loops.values() for kind in loop.kinds}
-    return [kind for kind in STIMULUS_SETS if kind in shown]
+def _kinds(results: Results, at_least: int = 1) -> list[str]:
+    """Stimulus sets that were shown in so many loops."""
+    shown = [kind for loop in results.loops.values() for kind in loop.kinds]
+    return [kind for kind in STIMULUS_SETS if shown.count(kind) >= at_least]
 
 
 def _was_tested(group: Cells, kind: str) -> bool:

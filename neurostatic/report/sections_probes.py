@@ -51,7 +51,8 @@ def probes_in_page(probes: xr.Dataset | None, options: dict[str, Any]) -> list[s
         caption = (
             f"Images at a mean of {options['mean_px']:g} px and a contrast (SD) of {options['contrast_px']:g} px, "
             "through the CNN. Matrices: a row is an image, a column a unit, each divided by the unit's response to its "
-            "own MEI; both in the order of selection. Right: response to the own MEI moved along x and y, over that to "
+            "own MEI, so that the diagonal of the first is 1 (look beside it); more than 1 is drawn as 1. Both in the "
+            "order of selection. Right: response to the own MEI moved along x and y, over that to "
             "the one in place, median over units."
         )
         parts.append(figure(probes_figure(probes), "In-silico confusion and shifts.", caption))

@@ -1,11 +1,11 @@
-"""The tests of a stimulus set: as a table, and in a sentence for the top of the page."""
+"""The tests of a stimulus set: as a table, and in a row for the top of the page."""
 
 from typing import Any
 
 import pandas as pd
 
 from neurostatic.report.figures_closed_loop import CONTROL_NAMES, MEI_NAMES
-from neurostatic.report.markup import count, number, p_value, percent, table
+from neurostatic.report.markup import NONE, capital, count, number, p_value, percent, table
 from neurostatic.report.outcomes import Outcome, interval_in_words, outcome_of, preference_p, significant_cells
 
 RESPONSES = ("normalized", "zscore")
@@ -52,6 +52,16 @@ TESTS = {
         ".0f",
     ),
 }
+IN_SHORT = [
+    "loop", "stimuli", "cells", "own is best", "permutation p", "MEI : control", "prefer MEI", "test", "q < 0.05"
+]  # fmt: skip
+IN_SHORT_CAPTION = (
+    "Own is best: cells that respond more to their own MEI than to the MEI of any other cell; only this, and the "
+    "diagonal of the matrices below, shows that an image is the cell's own. MEI : control: mean response to the own "
+    "MEI over that to the own control. Prefer MEI: cells that respond more to their MEI than to their control, and the "
+    "test of that. q < 0.05: cells that significantly prefer their MEI : their control, each by itself, corrected for "
+    "their number. In brackets 95 % intervals. Normalized responses; all tests, with what they ask, are further below."
+)
 CORRECTED = {"welch_mei_greater_p05": 0, "welch_control_greater_p05": 1}  # place in `significant_cells`
 CORRECTED_QUESTION = "Of these, left when corrected for the number of cells: Benjamini-Hochberg q < 0.05."
 
@@ -93,8 +103,9 @@ def table_of_tests(
         f"Below the name of each test: what is estimated. Intervals: of means and ratios, by the bootstrap over "
         f"{clusters} ({statistics['n_resamples']} resamples) with quantiles of t, of ratios on their logarithm; of "
         f"fractions, exact binomial{' with as many cells as would be independent' if over_animals else ''}. Rows "
-        f"without p describe and do not test. {statistics['n_permutations']} permutations (seed "
-        f"{statistics['seed']}). The ratio of means has no meaning for z scores, whose zero is arbitrary. n: cells."
+        f"without p describe and do not test. {statistics['n_permutations']} permutations (seed {statistics['seed']}), "
+        f"of which the smallest possible p is {1 / (1 + statistics['n_permutations']):.2g}. The ratio of means has no "
+        "meaning for z scores, whose zero is arbitrary. n: cells."
     )
     columns = ["test", "what it asks", "responses", "statistic", "estimate", "95 % interval", "p", "n"]
     columns += ["animals"] if over_animals else []
@@ -119,33 +130,34 @@ def _lines(found: dict[str, Outcome], form: str, over_animals: bool) -> list[str
     return ["\n".join(lines) for lines in zip(*cells, strict=True)][: None if over_animals else -1]
 
 
-def kind_in_words(who: str, tests: pd.DataFrame, diagonal: pd.DataFrame, kind: str, with_chance: bool) -> str:
-    """What came of one stimulus set, in a sentence or two.
+def kind_in_short(who: str, tests: pd.DataFrame, diagonal: pd.DataFrame, kind: str, with_chance: bool) -> list[str]:
+    """What came of one stimulus set, as a row of the table at the top of the page; its columns are `IN_SHORT`.
 
     Args:
         who: whose cells; tests, diagonal: of them.
         with_chance: whether every cell was shown the images of all of them, so that chance is one in their number.
     """
-    mei, control = MEI_NAMES[kind], CONTROL_NAMES[kind]
     ratio, above, own_best = (
         outcome_of(tests, kind, "normalized", test)
         for test in ("ratio_of_means", "mei_greater_fraction", "own_best_permutation")
     )
+    compared = f"{MEI_NAMES[kind]} against {CONTROL_NAMES[kind]}"
     if not above.n:
-        return f"{who}, {mei} against {control}: no cell was tested."
-    more, less = significant_cells(diagonal, kind, "normalized")
-    cells = count(above.n, "cell") + (f" of {above.n_animals} animals" if above.n_animals > 1 else "")
-    text = (
-        f"{who}, {mei} against {control}: {percent(above.estimate)} of {cells} respond more to their {mei}; the mean "
-        f"response to it is {number(ratio.estimate, '.2f')} times that to the {control} (95 % interval "
-        f"{interval_in_words(ratio, '.2f')}), {preference_p(tests, kind)}; after correction for many "
-        f"tests (q < 0.05) {more} prefer the {mei} and {less} the {control}."
-    )
+        return [who, capital(compared), "0", *[NONE] * (len(IN_SHORT) - 3)]
+    cells = f"{above.n}" + (f" of {count(above.n_animals, 'animal')}" if above.n_animals > 1 else "")
+    best = NONE
     if own_best.n:
         chance = f"; chance {percent(1 / own_best.n)}" if with_chance else ""
-        text += (
-            f" {percent(own_best.estimate)} ({percent(own_best.low)} to {percent(own_best.high)}{chance}) of "
-            f"{count(own_best.n, 'cell')} respond most to their own {mei}, permutation test "
-            f"p = {p_value(own_best.p_value)}."
-        )
-    return text
+        best = f"{percent(own_best.estimate)} ({percent(own_best.low)} to {percent(own_best.high)}{chance})"
+    more, less = significant_cells(diagonal, kind, "normalized")
+    return [
+        who,
+        capital(compared),
+        cells,
+        best,
+        p_value(own_best.p_value),
+        f"{number(ratio.estimate, '.2f')} ({interval_in_words(ratio, '.2f')})",
+        percent(above.estimate),
+        preference_p(tests, kind),
+        f"{more} : {less}",
+    ]

@@ -6,7 +6,7 @@ import pandas as pd
 from neurostatic.config import STIMULUS_SETS
 from neurostatic.report.figures_closed_loop import CONTROL_NAMES, MEI_NAMES, recovery_figure, truth_figure
 from neurostatic.report.markup import capital, count, figure, number, p_value, paragraph, percent, section, table
-from neurostatic.report.results import LoopResult, Results
+from neurostatic.report.results import Results
 from neurostatic.report.style import finite
 from neurostatic.statistics import compare_pairs
 
@@ -44,20 +44,24 @@ def truth_section(results: Results) -> str:
         paragraph(words),
         figure(recovery_figure(recovery), "True drive of what was found.", caption),
         table(columns, rows, "By kind of cell.", "Medians over the selected units, and the share of right matches."),
-        *_against_controls(true_stimuli, results.loops),
+        *_against_controls(true_stimuli, _measured(results)),
     ]
     return section("truth", "Comparison with the truth", *parts)
 
 
-def _against_controls(true_stimuli: pd.DataFrame, loops: dict[str, LoopResult]) -> list[str]:
+def _measured(results: Results) -> pd.DataFrame:
+    """Diagonals with the scan that the cells are of; of several loops those of all together, a cell once."""
+    if results.population is not None:
+        return results.population.diagonal.rename(columns={"source": "scan"})
+    return pd.concat([loop.diagonal.assign(scan=loop.source) for loop in results.loops.values()])
+
+
+def _against_controls(true_stimuli: pd.DataFrame, diagonal: pd.DataFrame) -> list[str]:
     """Do cells prefer their MEI over each control: as the loops measured it, and in truth."""
     true = true_stimuli.drop_duplicates(KEYS)
     true = true.assign(group=[_group(kind) for kind in true.kind])
-    diagonals = [
-        loop.diagonal[loop.diagonal.response == "normalized"].assign(scan=loop.source).rename(columns={"kind": KEYS[2]})
-        for loop in loops.values()
-    ]
-    measured = pd.concat(diagonals).merge(true[[*KEYS, "group"]], on=KEYS)
+    diagonal = diagonal[diagonal.response == "normalized"].rename(columns={"kind": KEYS[2]})
+    measured = diagonal.merge(true[[*KEYS, "group"]], on=KEYS)
     rows = []
     for kind in [kind for kind in STIMULUS_SETS if (true.stimulus_set == kind).any()]:
         for group in ("all", "nonlinear", "linear"):
@@ -67,7 +71,7 @@ def _against_controls(true_stimuli: pd.DataFrame, loops: dict[str, LoopResult]) 
             )
             n_seen, fraction_seen, _, p_seen = compare_pairs(seen.mei_resp, seen.control_resp)
             n_known, fraction_known, _, p_known = compare_pairs(known.true_mei, known.true_control)
-            ratio = finite(known.true_mei / known.true_control.where(known.true_control > 0))
+            ratio = (known.true_mei / known.true_control).dropna()  # infinite where the control evokes nothing
             cells = [
                 n_seen, percent(fraction_seen), p_value(p_seen), n_known, percent(fraction_known),
                 number(np.median(ratio) if len(ratio) else np.nan, ".2f"), p_value(p_known),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,7 +23,7 @@ class Checkpoint:
     training: str
     epochs: int = 1
 
-    def read(self) -> dict | None:
+    def read(self) -> dict[str, Any] | None:
         """The state to resume from; None if there is none, it is of another training, or the file is damaged."""
         try:
             content = torch.load(self.path, weights_only=True)
@@ -30,7 +31,7 @@ class Checkpoint:
         except Exception:  # whatever is wrong with the file, training from the beginning is right
             return None
 
-    def write(self, state: dict) -> None:
+    def write(self, state: dict[str, Any]) -> None:
         """Replace the file by a newer state, whole or not at all."""
         with written_whole(self.path) as temporary:
             torch.save({"training": self.training, "state": state}, temporary)

@@ -44,7 +44,7 @@ def evaluate_models(
     together = {name: np.full((len(networks), len(STATES), sizes["unit"]), np.nan) for name in SCORES}
     n_seeds = np.zeros(len(networks), dtype=int)
     for i, network_name in enumerate(networks):
-        totals: dict[tuple, torch.Tensor] = {}
+        totals: dict[tuple[int, str], torch.Tensor] = {}
         for j, seed in enumerate(seeds):
             network = load(network_name, seed)
             if network is None:
@@ -63,7 +63,7 @@ def evaluate_models(
                         together[name][i, k, units] = values
     variables = {name: (tuple(sizes), values) for name, values in single.items()}
     variables |= {f"ensemble_{name}": (("network", "state", "unit"), values) for name, values in together.items()}
-    variables["n_seeds"] = ("network", n_seeds)
+    variables["n_seeds"] = (("network",), n_seeds)
     coordinates = {"network": networks, "seed": seeds, "state": list(STATES)}
     coordinates["scan"] = ("unit", np.repeat(list(n_units), list(n_units.values())))
     return xr.Dataset(variables, coordinates)

@@ -37,10 +37,10 @@ def predict(
     was_training = network.training
     network.eval()
     predicted = []
-    for trials in torch.arange(len(tier.responses), device=tier.image_index.device).split(batch_size):
+    for trials in torch.split(torch.arange(len(tier.responses), device=tier.image_index.device), batch_size):
         batch = tier.take(trials)
-        eye = {"trial": batch.eye, "mean": tier.mean_eye[None]}.get(eye_pos)
-        state = {"trial": batch.behavior, "mean": tier.mean_behavior[None]}.get(behavior)
+        eye = {"trial": batch.eye, "mean": tier.mean_eye[None], None: None}[eye_pos]
+        state = {"trial": batch.behavior, "mean": tier.mean_behavior[None], None: None}[behavior]
         predicted.append(network(batch.images, scan, eye, state))
     network.train(was_training)
     return torch.cat(predicted)
@@ -53,7 +53,8 @@ def score_units(predicted: torch.Tensor, responses: torch.Tensor) -> torch.Tenso
         predicted, responses: (trial, unit).
     """
     scores = []
-    for some, recorded in zip(predicted.split(SCORED_UNITS, 1), responses.split(SCORED_UNITS, 1), strict=True):
+    blocks = (torch.split(values, SCORED_UNITS, 1) for values in (predicted, responses))
+    for some, recorded in zip(*blocks, strict=True):
         correlation = pearson(some.cpu().numpy(), recorded.cpu().numpy())
         constant, silent = ((values == values[:1]).all(0).cpu().numpy() for values in (some, recorded))
         scores.append(torch.from_numpy(np.where(constant & ~silent, 0.0, correlation)))
@@ -69,8 +70,9 @@ def score_repeats(predicted: torch.Tensor, tier: TierTensors) -> dict[str, np.nd
     Args:
         predicted: (trial, unit).
     """
-    of_trials = (predicted.cpu().numpy(), tier.responses.cpu().numpy(), tier.image_index.cpu().numpy())
-    single = score_units(predicted, tier.responses).numpy()
+    responses = tier.responses[:]
+    of_trials = (predicted.cpu().numpy(), responses.cpu().numpy(), tier.image_index.cpu().numpy())
+    single = score_units(predicted, responses).numpy()
     return dict(zip(SCORES, (single, cc_abs(*of_trials), cc_norm(*of_trials), feve(*of_trials)), strict=True))
 
 
@@ -92,6 +94,6 @@ def score_tiers(
             if tier == "test":
                 scores = score_repeats(predicted, tiers[tier])
             else:
-                scores = {"pearson": score_units(predicted, tiers[tier].responses).numpy()}
+                scores = {"pearson": score_units(predicted, tiers[tier].responses[:]).numpy()}
             tables.append(pd.DataFrame({"scan": scan, "unit_id": unit_ids[scan], "tier": tier, **scores}))
     return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)

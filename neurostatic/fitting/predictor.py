@@ -1,5 +1,6 @@
 """A model file as a function: images -> responses, all in the units of the recording."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,7 +110,14 @@ class Predictor:
             raise InputError("images: some values are not finite")
         return images
 
-    def _state(self, name: str, given: State, normalize, mean: np.ndarray, n_images: int) -> torch.Tensor | None:
+    def _state(
+        self,
+        name: str,
+        given: State,
+        normalize: Callable[[np.ndarray], np.ndarray],
+        mean: np.ndarray,
+        n_images: int,
+    ) -> torch.Tensor | None:
         """(image, n) or (1, n), normalized."""
         if given is None:
             return None

@@ -90,7 +90,7 @@ def select_units(units: pd.DataFrame, config: Selection) -> pd.DataFrame:
     position_um = units[["um_x", "um_y", "um_z"]].to_numpy(float)
     scan = units.scan.to_numpy()
     kept: list[int] = []
-    for candidate in candidates:
+    for candidate in candidates.tolist():
         neighbors = [unit for unit in kept if scan[unit] == scan[candidate]]
         distances_um = np.linalg.norm(position_um[neighbors] - position_um[candidate], axis=1)
         if not (distances_um < config.distance_um).any():

@@ -1,5 +1,8 @@
 """The states of the mouse in which images are made, as tensors that a network takes."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -9,7 +12,7 @@ from neurostatic.data.datasets.normalization import Normalization
 State = tuple[torch.Tensor | None, torch.Tensor | None]
 
 
-def mouse_states(normalization: dict, eyes: tuple[str, ...], behaviors: tuple[str, ...]) -> list[State]:
+def mouse_states(normalization: dict[str, Any], eyes: tuple[str, ...], behaviors: tuple[str, ...]) -> list[State]:
     """Every eye with every behavior, behaviors running fastest.
 
     Args:
@@ -24,7 +27,9 @@ def mouse_states(normalization: dict, eyes: tuple[str, ...], behaviors: tuple[st
     """
     normalizer = Normalization.from_dict(normalization)
 
-    def tensor(text: str, channels: tuple[str, ...], normalize, mean: np.ndarray) -> torch.Tensor | None:
+    def tensor(
+        text: str, channels: tuple[str, ...], normalize: Callable[[np.ndarray], np.ndarray], mean: np.ndarray
+    ) -> torch.Tensor | None:
         given = parse_state(text, channels)
         if given == "none":
             return None

@@ -13,7 +13,7 @@ MEAN_TRIALS = 256  # read at a time
 class StoredResponses:
     """Responses of the train trials of a scan that are too many for memory: each batch is read from the store.
 
-    Of a tensor (trial, unit) it has what training asks for: its shape, and some of its rows.
+    Of a tensor (trial, unit) it has what training asks for: its shape, and some of its rows; `[:]` reads them all.
     """
 
     def __init__(self, member: Member, device: torch.device):
@@ -24,8 +24,9 @@ class StoredResponses:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: torch.Tensor) -> torch.Tensor:
-        raw = self.member.data.responses[self.trials[rows.cpu().numpy()]].values
+    def __getitem__(self, rows: torch.Tensor | slice) -> torch.Tensor:
+        trials = self.trials[rows if isinstance(rows, slice) else rows.cpu().numpy()]
+        raw = self.member.data.responses[trials].values
         return torch.as_tensor(self.member.normalization.responses(raw), device=self.device)
 
 
@@ -74,8 +75,9 @@ class TierTensors:
 
     def mean_responses(self) -> torch.Tensor:
         """(unit,) mean over trials, read a block at a time."""
-        blocks = torch.arange(len(self.responses)).split(MEAN_TRIALS)
-        return sum(self.responses[trials].double().sum(0) for trials in blocks).div(len(self.responses)).float()
+        blocks = torch.split(torch.arange(len(self.responses)), MEAN_TRIALS)
+        total = sum((self.responses[trials].double().sum(0) for trials in blocks), torch.zeros(()))
+        return total.div(len(self.responses)).float()
 
     def take(self, trials: torch.Tensor) -> "TierTensors":
         """Some of the trials."""

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 
@@ -28,7 +28,7 @@ def train_network(
     device: torch.device,
     report: Report = print,
     checkpoint: Checkpoint | None = None,
-) -> tuple[CorePlusReadout, list[dict]]:
+) -> tuple[CorePlusReadout, list[dict[str, float]]]:
     """Train one network with one seed (TrainConfig.Default).
 
     Loss of a batch = mean(y - r log(y + 1e-12)) + regularizers of the core and of the batch's scan. For each learning
@@ -53,8 +53,8 @@ def train_network(
             raise InputError(f"scan {', '.join(without)}: no trial is of the {tier} tier; see {settings}")
     network = _untrained(config, scans, seed).to(device)
     order, noise = torch.Generator().manual_seed(seed + 1), torch.Generator().manual_seed(seed + 2)
-    history: list[dict] = []
-    epoch, first_stage, resumed, optimizer_state = 0, 0, None, None
+    history: list[dict[str, float]] = []
+    epoch, first_stage, resumed = 0, 0, None
     state = checkpoint.read() if checkpoint else None
     if checkpoint and checkpoint.path.exists() and not state:
         report("the checkpoint is of another training, or damaged: from the beginning")
@@ -62,7 +62,7 @@ def train_network(
         network.load_state_dict(state["network"])
         order.set_state(state["order"])
         noise.set_state(state["noise"])
-        history, first_stage, optimizer_state = state["history"], state["stage"], state["optimizer"]
+        history, first_stage = state["history"], state["stage"]
         resumed = Stopping(**state["stopping"])
         for parameter in network.parameters():  # Adam passes by a parameter that never had a gradient
             parameter.grad = torch.zeros_like(parameter)
@@ -70,8 +70,8 @@ def train_network(
     clock = _Clock(training.max_epochs, done=len(history))
     for stage, learning_rate in enumerate(training.learning_rates[first_stage:], first_stage):
         optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
-        if resumed:
-            optimizer.load_state_dict(optimizer_state)
+        if state and resumed:
+            optimizer.load_state_dict(state["optimizer"])
         epochs = early_stopping(
             network,
             lambda: validation_correlation(network, scans),
@@ -117,8 +117,8 @@ def train_network(
 
 def _untrained(config: Network, scans: Scans, seed: int) -> CorePlusReadout:
     n_units = {scan: tiers["train"].responses.shape[1] for scan, tiers in scans.items()}
-    image_shape = next(iter(scans.values()))["train"].all_images.shape[1:]
-    network = CorePlusReadout(config, n_units, image_shape)
+    _, channels, height, width = next(iter(scans.values()))["train"].all_images.shape
+    network = CorePlusReadout(config, n_units, (channels, height, width))
     mean_responses = {scan: tiers["train"].mean_responses().cpu() for scan, tiers in scans.items()}
     mean_eye = {scan: tiers["train"].mean_eye.cpu() for scan, tiers in scans.items()}
     network.initialize(mean_responses, torch.Generator().manual_seed(seed), mean_eye)
@@ -140,7 +140,7 @@ def validation_correlation(network: CorePlusReadout, scans: Scans) -> float:
     """Mean over the units of all scans of the single-trial correlation in the validation tier; NaN if none varies."""
     scores = []
     for scan, tiers in scans.items():
-        responses = tiers["validation"].responses
+        responses = tiers["validation"].responses[:]
         varies = (responses != responses[:1]).any(0).cpu()  # a silent unit has no correlation
         scores.append(score_units(predict(network, scan, tiers["validation"]), responses)[varies])
     return torch.cat(scores).mean().item()
@@ -151,7 +151,7 @@ def poisson_loss(predicted: torch.Tensor, responses: torch.Tensor) -> torch.Tens
     return (predicted - responses * torch.log(predicted + 1e-12)).mean()
 
 
-def cycle_scans(batches: dict[str, list]) -> Iterator[tuple[str, object]]:
+def cycle_scans(batches: Mapping[str, Sequence[torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
     """One batch of each scan in turn, in complete rounds, until the shortest scan has no more."""
     for batch_round in zip(*batches.values(), strict=False):
         yield from zip(batches, batch_round, strict=True)
@@ -168,15 +168,15 @@ def _train_epoch(
     """One pass over the training tier in random order; returns the mean loss."""
     network.train()
     batches = {
-        scan: torch.randperm(len(tiers["train"].responses), generator=order).split(batch_size)
+        scan: torch.split(torch.randperm(len(tiers["train"].responses), generator=order), batch_size)
         for scan, tiers in scans.items()
     }
     losses = []
     for scan, batch in cycle_scans(batches):
         data = scans[scan]["train"].take(batch.to(optimizer.param_groups[0]["params"][0].device))
         predicted = network(data.images, scan, data.eye, data.behavior, noise=noise)
-        loss = poisson_loss(predicted, data.responses) + network.regularizer(scan)
-        loss.backward()
+        loss = poisson_loss(predicted, data.responses[:]) + network.regularizer(scan)
+        torch.autograd.backward(loss)
         optimizer.step()
         # Zero, not None: Adam's momentum keeps moving the readouts of the scans that are not in this batch.
         optimizer.zero_grad(set_to_none=False)

@@ -1,5 +1,7 @@
 """The core: a stack of convolutions shared by all units, whose every layer is handed to the readout."""
 
+from collections.abc import MutableSequence
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -34,6 +36,11 @@ class StackedCore(nn.Module):
     Raises ValueError for border weights without padding: the Laplacian has no value at the border then.
     """
 
+    convolutions: MutableSequence[nn.Conv2d]
+    norms: MutableSequence[nn.BatchNorm2d | nn.Identity]
+    laplace_filter: torch.Tensor
+    border_weights: torch.Tensor
+
     def __init__(
         self,
         hidden_channels: int = 0,
@@ -61,13 +68,15 @@ class StackedCore(nn.Module):
         self.n_elus = 0 if not nonlinear else layers if final_nonlinearity else layers - 1
         self.laplace_padding = laplace_padding
         self.out_channels = layers * hidden_channels or input_channels
-        self.convolutions = nn.ModuleList()
-        self.norms = nn.ModuleList()
+        self.paddings: list[int] = []
+        # torch does not say what its lists hold.
+        self.convolutions = nn.ModuleList()  # type: ignore[assignment]
+        self.norms = nn.ModuleList()  # type: ignore[assignment]
         for layer in range(layers):
             n_inputs = input_channels if layer == 0 else min(self.skip, layer) * hidden_channels
             kern = input_kern if layer == 0 else hidden_kern
-            padding = kern // 2 if layer or pad_input else 0
-            self.convolutions.append(nn.Conv2d(n_inputs, hidden_channels, kern, padding=padding, bias=bias))
+            self.paddings.append(kern // 2 if layer or pad_input else 0)
+            self.convolutions.append(nn.Conv2d(n_inputs, hidden_channels, kern, padding=self.paddings[-1], bias=bias))
             self.norms.append(nn.BatchNorm2d(hidden_channels) if batch_norm else nn.Identity())
         self.register_buffer("laplace_filter", torch.tensor(LAPLACE)[None, None], persistent=False)
         weights = torch.ones(()) if border_weights is None else border_weights
@@ -82,12 +91,12 @@ class StackedCore(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(image, input_channels, y, x) -> (image, layers * hidden_channels, y', x')."""
-        outputs = []
+        outputs: list[torch.Tensor] = []
         for layer, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             seen = outputs[-self.skip :] or [images]
             inputs = torch.cat(seen, 1) if len(seen) > 1 else seen[0]
             kernels, bias = (convolution.weight, convolution.bias) if self.training else _fixed(convolution, norm)
-            output = _convolved(inputs, kernels, bias, convolution.padding[0])
+            output = _convolved(inputs, kernels, bias, self.paddings[layer])
             output = norm(output) if self.training else output
             outputs.append(F.elu(output, inplace=True) if layer < self.n_elus else output)
         return torch.cat(outputs, 1) if outputs else images
@@ -95,12 +104,12 @@ class StackedCore(nn.Module):
     @property
     def lost(self) -> int:
         """How many px smaller than the images the maps are, along each axis; of kernels of odd sizes."""
-        return sum(layer.kernel_size[0] - 1 - 2 * layer.padding[0] for layer in self.convolutions)
+        return sum(layer.kernel_size[0] - 1 for layer in self.convolutions) - 2 * self.reach
 
     @property
     def reach(self) -> int:
         """How many px of the maps away zeros from outside of them reach, along each axis."""
-        return sum(layer.padding[0] for layer in self.convolutions)
+        return sum(self.paddings)
 
     def regularizer(self) -> torch.Tensor:
         """gamma_hidden * group_sparsity + gamma_input * laplace."""
@@ -132,12 +141,13 @@ def _convolved(inputs: torch.Tensor, kernels: torch.Tensor, bias: torch.Tensor |
     return output if bias is None else output.add_(bias[:, None, None])
 
 
-def _fixed(convolution: nn.Conv2d, norm: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+def _fixed(convolution: nn.Conv2d, norm: nn.BatchNorm2d | nn.Identity) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Kernels and bias of norm(convolution(...)) in eval mode: batch norm is then a factor and an offset of kernels."""
     if isinstance(norm, nn.Identity):
         return convolution.weight, convolution.bias
-    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()  # (out,)
-    offset = norm.running_mean if convolution.bias is None else norm.running_mean - convolution.bias
+    mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+    scale = norm.weight * (variance + norm.eps).rsqrt()  # (out,)
+    offset = mean if convolution.bias is None else mean - convolution.bias
     return convolution.weight * scale[:, None, None, None], norm.bias - offset * scale
 
 

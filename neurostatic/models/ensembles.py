@@ -1,5 +1,7 @@
 """Trained networks as one function, images -> responses: ensembles of seeds."""
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import torch
 
@@ -60,7 +62,7 @@ class Ensemble:
         units, states, seeds = questions.unbind(1)
         weights = torch.where(seeds == WHOLE, 1 / len(self.networks), 1.0)
         responses = images.new_zeros(len(images))
-        for state in states.unique().tolist():
+        for state in torch.unique(states).tolist():
             for seed, network in enumerate(self.networks):
                 (asked,) = torch.where((states == state) & ((seeds == seed) | (seeds == WHOLE)))
                 if len(asked):
@@ -72,30 +74,34 @@ class Ensemble:
         """(image, 1, y, x); some networks were shown every image without its mean."""
         return (images - images.mean((-2, -1), keepdim=True) if self.per_image else images)[:, None]
 
-    def respond_px(self, images_px, units=None, batch_size: int | None = None):
+    def respond_px(
+        self, images_px: np.ndarray, units: np.ndarray | None = None, batch_size: int | None = None
+    ) -> np.ndarray:
         """Gray levels (image, y, x), numpy -> responses, numpy; in batches, without gradient.
 
         Args:
             batch_size: by default what is fastest: a CPU wants its maps in the cache, a GPU wants to be busy.
         """
         batch_size = batch_size or (CPU_BATCH if self.device.type == "cpu" else GPU_BATCH)
-        units = None if units is None else torch.as_tensor(units, device=self.device)
+        asked = None if units is None else torch.as_tensor(units, device=self.device)
         responses = []
         with torch.no_grad():
             for start in range(0, len(images_px), batch_size):
                 part = slice(start, start + batch_size)
                 images = torch.as_tensor(images_px[part], dtype=torch.float32, device=self.device)
                 images = (images - self.image_mean_px) / self.image_std_px
-                responses.append(self.respond(images, None if units is None else units[part]).cpu())
+                responses.append(self.respond(images, None if asked is None else asked[part]).cpu())
         return torch.cat(responses).numpy()
 
-    def index_of(self, unit_ids) -> torch.Tensor:
+    def index_of(self, unit_ids: Iterable[int]) -> torch.Tensor:
         """Positions of units in the network's output."""
         position = {unit_id: i for i, unit_id in enumerate(self.unit_ids)}
         return torch.tensor([position[unit_id] for unit_id in unit_ids], device=self.device)
 
 
-def paired_responses(ensembles: dict[str, Ensemble], scans: list[str], unit_ids: list[int]):
+def paired_responses(
+    ensembles: dict[str, Ensemble], scans: list[str], unit_ids: list[int]
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """How each unit of a list, of one scan or several, responds to images of its own.
 
     Args:
@@ -107,20 +113,22 @@ def paired_responses(ensembles: dict[str, Ensemble], scans: list[str], unit_ids:
         unit at positions[i].
     """
     index = np.array([ensembles[scan].index_of([unit]).item() for scan, unit in zip(scans, unit_ids, strict=True)])
-    scans = np.array(scans, dtype=str)
+    scan_of = np.array(scans, dtype=str)
 
     def respond(images_px: np.ndarray, positions: np.ndarray) -> np.ndarray:
         images_px, positions = np.asarray(images_px), np.asarray(positions)
         responses = np.empty(len(images_px))
-        for scan in dict.fromkeys(scans[positions].tolist()):
-            of_scan = scans[positions] == scan
+        for scan in dict.fromkeys(scan_of[positions].tolist()):
+            of_scan = scan_of[positions] == scan
             responses[of_scan] = ensembles[scan].respond_px(images_px[of_scan], index[positions[of_scan]])
         return responses
 
     return respond
 
 
-def all_responses(ensembles: dict[str, Ensemble], scans: list[str], unit_ids: list[int]):
+def all_responses(
+    ensembles: dict[str, Ensemble], scans: list[str], unit_ids: list[int]
+) -> Callable[[np.ndarray], np.ndarray]:
     """How every unit of a list, of one scan or several, responds to the same images.
 
     Returns:

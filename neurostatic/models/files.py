@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,7 +27,7 @@ class TrainedNetwork:
 
     network: CorePlusReadout
     unit_ids: dict[str, list[int]]
-    normalization: dict[str, dict]
+    normalization: dict[str, dict[str, Any]]
     image_shape: tuple[int, int, int] | None = None
 
 
@@ -34,8 +35,8 @@ def save_network(
     network: CorePlusReadout,
     path: str | Path,
     unit_ids: dict[str, list[int]],
-    normalization: dict[str, dict],
-    provenance: dict,
+    normalization: dict[str, dict[str, Any]],
+    provenance: dict[str, Any],
 ) -> None:
     """Write a model file that needs nothing beside it: weights, config, unit ids, normalization, provenance."""
     content = {
@@ -48,18 +49,18 @@ def save_network(
     _write(content, path, provenance)
 
 
-def save_bad(reason: str, path: str | Path, provenance: dict) -> None:
+def save_bad(reason: str, path: str | Path, provenance: dict[str, Any]) -> None:
     """Write a model file that says why there is no model (BadConfig)."""
     _write({"bad": reason}, path, provenance)
 
 
-def _write(content: dict, path: str | Path, provenance: dict) -> None:
+def _write(content: dict[str, Any], path: str | Path, provenance: dict[str, Any]) -> None:
     content = {"format": FORMAT, **content, "provenance": json.dumps(provenance, default=str)}
     with written_whole(path) as temporary:
         torch.save(content, temporary)
 
 
-def read_model_file(path: str | Path, device: str | torch.device = "cpu") -> dict:
+def read_model_file(path: str | Path, device: str | torch.device = "cpu") -> dict[str, Any]:
     """Read the content of a model file of this or an older format: plain data and tensors.
 
     Raises InputError if it is missing, unreadable or of a newer format.

@@ -2,6 +2,8 @@
 
 import functools
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -16,7 +18,7 @@ def fourier_pays(images: torch.Tensor, kernels: torch.Tensor, padding: int) -> b
     n_images, n_inputs, height, width = images.shape
     n_outputs, _, *kernel = kernels.shape
     sizes = [[side + 2 * padding - k + 1 for side, k in zip((height, width), kernel, strict=True)], [height, width]]
-    direct = n_images * math.prod(sizes[0]) * math.prod(kernel) * n_inputs * n_outputs
+    direct: float = n_images * math.prod(sizes[0]) * math.prod(kernel) * n_inputs * n_outputs
     rows, columns = height + padding, (width + padding) // 2 + 1  # of a spectrum
     transforms = sum(
         n_maps * columns * y * (2 * x + 4 * rows)
@@ -47,12 +49,12 @@ def fourier_convolution(images: torch.Tensor, kernels: torch.Tensor, padding: in
     Returns:
         (image, output, y', x'), channels last in memory.
     """
-    return _Convolution.apply(images, kernels, padding)
+    return _Convolution.apply(images, kernels, padding)  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, images, kernels, padding):
+    def forward(ctx: Any, images: torch.Tensor, kernels: torch.Tensor, padding: int) -> torch.Tensor:
         size, kernel_size = images.shape[2:], kernels.shape[2:]
         period = (size[0] + padding, size[1] + padding)
         seen = _spectra(images, period)  # (frequency, image, input)
@@ -64,7 +66,7 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, upstream):
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:
         seen, weights = ctx.saved_tensors
         size, kernel_size, period, padding = ctx.sizes
         upstream = _spectra(upstream, period, CONJUGATE)  # (frequency, image, output)
@@ -86,17 +88,19 @@ def _spectra(maps: torch.Tensor, period: tuple[int, int], sign: int = 1, first: 
 
 
 def _maps(
-    spectra: torch.Tensor, period: tuple[int, int], size: tuple[int, int], sign: int = 1, first: int = 0
+    spectra: torch.Tensor, period: tuple[int, int], size: Sequence[int], sign: int = 1, first: int = 0
 ) -> torch.Tensor:
     """Spectra (frequency, a, b) of the same sign -> maps (a, b, y, x) of a size, from pixel (first, first) on."""
     along_y, along_x = _synthesis(period, tuple(size), sign, first, spectra.real.dtype)
     rows = (along_y @ spectra.view(period[0], -1)).view(size[0], period[1] // 2 + 1, -1)  # (y, x frequency, map)
     maps = along_x @ torch.cat([rows.real, rows.imag], 1)  # (y, x, map)
-    return maps.unflatten(2, spectra.shape[1:]).permute(2, 3, 0, 1).clone(memory_format=torch.channels_last)
+    return torch.unflatten(maps, 2, spectra.shape[1:]).permute(2, 3, 0, 1).clone(memory_format=torch.channels_last)
 
 
 @functools.lru_cache(maxsize=64)
-def _analysis(period: tuple[int, int], size: tuple[int, int], sign: int, first: int, dtype: torch.dtype):
+def _analysis(
+    period: tuple[int, int], size: tuple[int, int], sign: int, first: int, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Matrices of a transform: complex (y frequency, y), and real and imaginary part (2 * x frequency, x).
 
     The spectrum of real maps mirrors itself, so that half of the frequencies of one axis are enough.
@@ -107,7 +111,9 @@ def _analysis(period: tuple[int, int], size: tuple[int, int], sign: int, first: 
 
 
 @functools.lru_cache(maxsize=64)
-def _synthesis(period: tuple[int, int], size: tuple[int, int], sign: int, first: int, dtype: torch.dtype):
+def _synthesis(
+    period: tuple[int, int], size: tuple[int, int], sign: int, first: int, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Matrices back: complex (y, y frequency), and (x, 2 * x frequency); a mirrored frequency counts twice."""
     along_y, along_x = (_waves(cycle, n, sign, first) / cycle for cycle, n in zip(period, size, strict=True))
     twice = torch.tensor([1 if 2 * frequency % period[1] == 0 else 2 for frequency in range(period[1] // 2 + 1)])

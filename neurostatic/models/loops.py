@@ -10,6 +10,7 @@ import math
 import os
 
 import numba
+import numpy as np
 
 _compiled = numba.njit(
     nogil=True,
@@ -21,7 +22,15 @@ FAR = 1e6  # px; beyond, as for what is no number, a point is set outside of the
 
 
 @_compiled
-def read(maps, features, points, responses, slopes, first, last):
+def read(
+    maps: np.ndarray,
+    features: np.ndarray,
+    points: np.ndarray,
+    responses: np.ndarray,
+    slopes: np.ndarray,
+    first: int,
+    last: int,
+) -> None:
     """Add to responses (image, unit), and their slopes (image, unit, 2) along x and y, of images first:last."""
     _, height, width, n_channels = maps.shape
     zero = maps.dtype.type(0)
@@ -46,7 +55,9 @@ def read(maps, features, points, responses, slopes, first, last):
 
 
 @_compiled
-def add_to_maps(gradient, features, points, upstream, first, last):
+def add_to_maps(
+    gradient: np.ndarray, features: np.ndarray, points: np.ndarray, upstream: np.ndarray, first: int, last: int
+) -> None:
     """Add the gradient of the maps, images first:last, for that of the responses, upstream (image, unit)."""
     _, height, width, n_channels = gradient.shape
     for image in range(first, last):
@@ -61,7 +72,9 @@ def add_to_maps(gradient, features, points, upstream, first, last):
 
 
 @_compiled
-def add_to_features(gradient, maps, points, upstream, first, last):
+def add_to_features(
+    gradient: np.ndarray, maps: np.ndarray, points: np.ndarray, upstream: np.ndarray, first: int, last: int
+) -> None:
     """Add the gradient of the features, units first:last, for that of the responses, upstream (image, unit)."""
     n_images, height, width, n_channels = maps.shape
     kind = maps.dtype.type
@@ -82,7 +95,9 @@ def add_to_features(gradient, maps, points, upstream, first, last):
 
 
 @_compiled
-def _corners(point, height, width, scale):
+def _corners(
+    point: np.ndarray, height: int, width: int, scale: float
+) -> tuple[tuple[int, int], tuple[int, int], tuple[float, float, float, float]]:
     """Rows and columns around a point, and scale times the weight of each corner, row by row."""
     columns, x, to_left, to_right = _neighbors(point[0], width)
     rows, y, to_top, to_bottom = _neighbors(point[1], height)
@@ -92,7 +107,7 @@ def _corners(point, height, width, scale):
 
 
 @_compiled
-def _neighbors(coordinate, size):
+def _neighbors(coordinate: float, size: int) -> tuple[tuple[int, int], float, bool, bool]:
     """The pixels before and after a coordinate of [-1, 1], how far after the first it is, and whether each is there."""
     place = (coordinate + 1) / 2 * (size - 1)
     before = math.floor(place) if abs(place) < FAR else -2

@@ -9,7 +9,7 @@ from neurostatic.config import Network
 from neurostatic.models.shifters import initialize_linears
 
 
-def build_modulator(config: Network, n_units: int) -> nn.Module | None:
+def build_modulator(config: Network, n_units: int) -> "MLPModulator | None":
     """The modulator that a config names."""
     if config.modulator == "none":
         return None

@@ -1,19 +1,21 @@
 """The network: core, then per scan readout, shifter, modulator and output nonlinearity."""
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from neurostatic.config import Network
 from neurostatic.models.cores import build_core
-from neurostatic.models.modulators import build_modulator
-from neurostatic.models.readouts import build_readout
-from neurostatic.models.shifters import build_shifter
+from neurostatic.models.modulators import MLPModulator, build_modulator
+from neurostatic.models.readouts import MaskReadout, PointReadout, build_readout
+from neurostatic.models.shifters import MLPShifter, StaticAffineShifter, build_shifter
 from neurostatic.models.windows import has_windows, read_in_windows
 from neurostatic.store import InputError
 
 # In place: a saturated ELU then has gradient exactly zero, instead of overflowing through the Poisson loss.
-NONLINEARITIES = {
+NONLINEARITIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "elu1": lambda response: F.elu(response, inplace=True) + 1,
     "adjusted_elu": lambda response: F.elu(response - 1, inplace=True) + 1,
     "log1exp": F.softplus,  # log(1 + exp(x)); upstream's overflowed above 88
@@ -33,6 +35,10 @@ class CorePlusReadout(nn.Module):
         image_shape: (channels, height, width) of the images, channels 1 for gray.
     """
 
+    readout: Mapping[str, MaskReadout | PointReadout]
+    shifter: Mapping[str, MLPShifter | StaticAffineShifter]
+    modulator: Mapping[str, MLPModulator]
+
     def __init__(self, config: Network, n_units: dict[str, int], image_shape: tuple[int, int, int] = (1, 36, 64)):
         super().__init__()
         for scan in n_units:
@@ -42,16 +48,18 @@ class CorePlusReadout(nn.Module):
         self.image_shape = tuple(image_shape)
         channels, *size = image_shape
         # Channels last: a third faster on CPUs, and the layout that the readout wants.
-        self.core = build_core(config, channels).to(memory_format=torch.channels_last)
+        self.core = build_core(config, channels)
+        self.core.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's types leave it out
         map_size = config.map_size(*size)
         readouts, shifters, modulators = {}, {}, {}
         for scan, n in n_units.items():
             readouts[scan] = build_readout(config, self.core.out_channels, map_size, n)
             shifters[scan] = build_shifter(config)
             modulators[scan] = build_modulator(config, n)
-        self.readout = nn.ModuleDict(readouts)
-        self.shifter = nn.ModuleDict({scan: part for scan, part in shifters.items() if part})
-        self.modulator = nn.ModuleDict({scan: part for scan, part in modulators.items() if part})
+        # torch does not say what its dictionaries hold.
+        self.readout = nn.ModuleDict(readouts)  # type: ignore[assignment]
+        self.shifter = nn.ModuleDict({k: part for k, part in shifters.items() if part})  # type: ignore[assignment]
+        self.modulator = nn.ModuleDict({k: part for k, part in modulators.items() if part})  # type: ignore[assignment]
 
     def initialize(
         self,
@@ -100,7 +108,7 @@ class CorePlusReadout(nn.Module):
         if eye is not None and scan in self.shifter:
             shift = self.shifter[scan](eye).expand(len(images), -1)
         readout = self.readout[scan]
-        if units is not None and has_windows(self.core, readout):
+        if units is not None and isinstance(readout, PointReadout) and has_windows(self.core, readout):
             response = read_in_windows(self.core, readout, images, shift, units)
         else:
             response = readout(self.core(images), shift, units, noise)

@@ -1,8 +1,9 @@
 """One deterministic bilinear read of maps at points."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -43,7 +44,7 @@ def sample_bilinear(maps: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         per_sample_weights=(weights * inside).flatten(0, 1),
         mode="sum",
     )
-    return sampled.unflatten(0, points.shape[:2])
+    return torch.unflatten(sampled, 0, points.shape[:2])
 
 
 def weigh_bilinear(levels: list[torch.Tensor], points: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
@@ -69,15 +70,16 @@ def weigh_bilinear(levels: list[torch.Tensor], points: torch.Tensor, features: t
                 f"maps {tuple(level.shape)}, points {tuple(points.shape)}, features {tuple(features.shape)}"
             )
     if points.device.type == "cpu" and points.dtype in (torch.float32, torch.float64):
-        return _Weighed.apply(points, features, *levels)
+        return _Weighed.apply(points, features, *levels)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     pairs = zip(levels, features, strict=True)
-    return sum(torch.einsum("nuc,cu->nu", sample_bilinear(level, points), feature) for level, feature in pairs)
+    seen = [torch.einsum("nuc,cu->nu", sample_bilinear(level, points), feature) for level, feature in pairs]
+    return sum(seen[1:], seen[0])
 
 
 class _Weighed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, points, features, *levels):
-        levels, points = [level.contiguous() for level in levels], points.contiguous()
+    def forward(ctx: Any, points: torch.Tensor, features: torch.Tensor, *levels: torch.Tensor) -> torch.Tensor:
+        levels, points = tuple(level.contiguous() for level in levels), points.contiguous()
         features = features.transpose(1, 2).contiguous()  # (level, unit, channel)
         responses, slopes = points.new_zeros(points.shape[:2]), torch.zeros_like(points)
         _in_threads(
@@ -88,11 +90,11 @@ class _Weighed(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, upstream):
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         points, features, slopes, *levels = ctx.saved_tensors
         upstream = upstream.contiguous()
         of_points = of_features = None
-        of_levels = [None] * len(levels)
+        of_levels: Sequence[torch.Tensor | None] = [None] * len(levels)
         if ctx.needs_input_grad[0]:
             of_points = upstream[..., None] * slopes
         if ctx.needs_input_grad[1]:
@@ -101,15 +103,16 @@ class _Weighed(torch.autograd.Function):
             _in_threads(points.shape[1], add_to_features, [(*pair, points, upstream) for pair in pairs])
             of_features = of_features.transpose(1, 2)
         if any(ctx.needs_input_grad[2:]):
-            of_levels = [torch.zeros_like(level) for level in levels]
-            pairs = zip(of_levels, features, strict=True)
+            gradients = [torch.zeros_like(level) for level in levels]
+            pairs = zip(gradients, features, strict=True)
             _in_threads(len(points), add_to_maps, [(*pair, points, upstream) for pair in pairs])
+            of_levels = gradients
         return of_points, of_features, *of_levels
 
 
-def _in_threads(n: int, loop: Callable, calls: list[tuple[torch.Tensor, ...]]) -> None:
+def _in_threads(n: int, loop: Callable[..., None], calls: Sequence[tuple[torch.Tensor, ...]]) -> None:
     """loop(*arrays, first, last) of each call, over parts of range(n) that torch's number of threads take in turn."""
-    calls = [[tensor.detach().numpy() for tensor in call] for call in calls]
+    arrays_of = [[tensor.detach().numpy() for tensor in call] for call in calls]
     n_threads = torch.get_num_threads()
     n_parts = min(n, 4 * n_threads)  # some to spare: torch's own threads stay busy for a while after their work
     cuts = [n * part // n_parts for part in range(n_parts + 1)] if n else []
@@ -117,7 +120,7 @@ def _in_threads(n: int, loop: Callable, calls: list[tuple[torch.Tensor, ...]]) -
 
     def work() -> None:
         for first, last in parts:
-            for arrays in calls:
+            for arrays in arrays_of:
                 loop(*arrays, first, last)
 
     with ThreadPoolExecutor(max(1, n_threads - 1)) as pool:

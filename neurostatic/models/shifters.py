@@ -8,7 +8,7 @@ from torch import nn
 from neurostatic.config import Network
 
 
-def build_shifter(config: Network) -> nn.Module | None:
+def build_shifter(config: Network) -> "MLPShifter | StaticAffineShifter | None":
     """The shifter that a config names: pupil center (image, 2), normalized -> shift (image, 2), x along the width."""
     if config.shifter == "MLP":
         return MLPShifter(config.shift_layers, config.hidden_channels_shifter)
@@ -29,7 +29,7 @@ class MLPShifter(nn.Sequential):
 
     def regularizer(self) -> torch.Tensor:
         """0."""
-        return self[0].bias.new_zeros(())
+        return next(self.parameters()).new_zeros(())
 
 
 class StaticAffineShifter(nn.Module):

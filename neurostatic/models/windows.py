@@ -6,15 +6,14 @@ from neurostatic.models.cores import StackedCore
 from neurostatic.models.readouts.points import PointReadout
 
 
-def has_windows(core: StackedCore, readout: torch.nn.Module) -> bool:
+def has_windows(core: StackedCore, readout: PointReadout) -> bool:
     """Whether each response rests on a window of the image alone.
 
-    It does if the unit looks at a point of maps at one scale; not in training, where batch norm averages over all of
-    the maps, and not with kernels of an even size, whose maps grow.
+    It does if the maps are read at one scale; not in training, where batch norm averages over all of the maps, and not
+    with kernels of an even size, whose maps grow.
     """
-    one_scale = isinstance(readout, PointReadout) and len(readout.features) == 1
     odd = all(size % 2 for convolution in core.convolutions for size in convolution.kernel_size)
-    return one_scale and odd and not core.training
+    return len(readout.features) == 1 and odd and not core.training
 
 
 def read_in_windows(
@@ -52,4 +51,4 @@ def _cut(images: torch.Tensor, start: torch.Tensor, size: list[int]) -> torch.Te
     rows, columns = (start[:, i, None] + torch.arange(size[i], device=images.device) for i in (0, 1))
     pixels = (rows[:, :, None] * width + columns[:, None]).flatten(1)  # (image, pixel)
     windows = images.flatten(2).gather(2, pixels[:, None].expand(-1, n_channels, -1))
-    return windows.unflatten(2, size)
+    return torch.unflatten(windows, 2, size)

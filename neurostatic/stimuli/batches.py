@@ -1,10 +1,13 @@
 """Many images through a network at once: as many as memory holds, and fewer when a GPU says no."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 
 from neurostatic.stimuli.ascent import Respond
+
+Result = TypeVar("Result")
 
 RESERVE = 2.5  # what runs beside the tensors kept for the gradient: gradients, temporary maps, fragments
 
@@ -35,13 +38,16 @@ def _bytes_kept(respond: Respond, questions: torch.Tensor, images: torch.Tensor)
     return sum(storages.values())
 
 
-def in_batches(work: Callable[[slice], list], n_images: int, batch_size: int, report: Callable[[str], None]) -> list:
+def in_batches(
+    work: Callable[[slice], Result], n_images: int, batch_size: int, report: Callable[[str], None]
+) -> list[Result]:
     """Call `work` on slices of at most `batch_size` of the images; half as many when GPU memory does not do.
 
     Returns:
         What each call returned, in order.
     """
-    results, start = [], 0
+    results: list[Result] = []
+    start = 0
     while start < n_images:
         part = slice(start, min(start + batch_size, n_images))
         if part.stop - part.start < n_images:

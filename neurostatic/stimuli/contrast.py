@@ -121,8 +121,7 @@ def match_stats(
 
     matched, std, gain, offset = best
     unmasked = np.clip(gain * deviation + mean + offset, low, high)
-    reached = matched.mean(), std, gain, offset
-    return MatchedImage(matched, unmasked, *map(float, reached), flat=False)
+    return MatchedImage(matched, unmasked, float(matched.mean()), float(std), float(gain), float(offset), flat=False)
 
 
 def _offset_nearest_mean(
@@ -201,7 +200,7 @@ class _Ranked:
         self.starts = 2 * self.reach * np.arange(n_images)
         self.ranked = (ranked + self.starts[:, None]).ravel()
 
-    def mean_and_std(self, images, gain, offset) -> tuple[np.ndarray, np.ndarray]:
+    def mean_and_std(self, images: np.ndarray, gain: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of clip(gain * deviation + mean + offset, low, high), for images[k], gain[k], offset[k]."""
         level, n = self.mean + offset, self.n_pixels
         clips = np.clip([(self.low - level) / gain, (self.high - level) / gain], -self.reach, self.reach)

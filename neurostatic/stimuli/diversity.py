@@ -159,9 +159,9 @@ def diverse_images(
         units = usable[begin : begin + batch_units]
         noise = np.stack([_smooth_noise(scans[u], unit_ids[u], diverse.shape[1:], seed) for u in units])
         begun = ((mei_px[units] - image_mean_px) / image_std_px, masks[units], noise)
-        begun = [torch.as_tensor(part, dtype=torch.float32, device=questions.device) for part in begun]
+        mei, mask, grain = (torch.as_tensor(part, dtype=torch.float32, device=questions.device) for part in begun)
         asked = questions[torch.as_tensor(units, device=questions.device)]
-        images, reached, failed[units] = _spread(respond, asked, *begun, bounds, minimum_ratio, steps)
+        images, reached, failed[units] = _spread(respond, asked, mei, mask, grain, bounds, minimum_ratio, steps)
         kept = failed[units] == ""
         diverse[units] = (images.double().cpu().numpy() * image_std_px + image_mean_px).clip(0, 255)
         diverse[units[~kept]] = np.nan

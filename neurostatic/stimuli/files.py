@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,7 @@ class StimulusSet:
     qc: pd.DataFrame
 
 
-def write_set(stimulus_set: StimulusSet, folder: str | Path, provenance: dict) -> None:
+def write_set(stimulus_set: StimulusSet, folder: str | Path, provenance: dict[str, Any]) -> None:
     """Write {image_class}/{image_id}.png (8-bit gray), manifest.csv and qc.csv: the whole folder or nothing.
 
     An earlier set under this name is replaced with all its files.
@@ -67,7 +68,8 @@ def read_set(folder: str | Path) -> tuple[pd.DataFrame, np.ndarray]:
     """
     folder = Path(folder)
     manifest = _read_manifest(folder)
-    images, problems = [], []
+    images: list[np.ndarray] = []
+    problems: list[str] = []
     for file, sha256 in zip(manifest["file"], manifest["sha256"], strict=True):
         try:
             with Image.open(folder / file) as picture:

@@ -1,7 +1,7 @@
 """The Gabor that drives a cell most: of a grid of candidates, or by a continuous search."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from itertools import islice, product
 from math import prod
@@ -38,7 +38,7 @@ class GaborGrid:
     dys: tuple[float, ...] = (-0.3, -0.2, -0.1, 0, 0.1, 0.2, 0.3)
     dxs: tuple[float, ...] = (-0.3, -0.25, -0.2, -0.15, -0.1, -0.05, 0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not len(self):
             raise ValueError("GaborGrid: every parameter needs at least one value")
         _check_parameters(self.wavelengths_px, self.sigmas_px, (*self.dys, *self.dxs))
@@ -211,7 +211,11 @@ def optimal_gabors(
 
 
 def gabor_stimulus(
-    gabor: np.ndarray, calibration: MonitorCalibration, mean_cd_m2: float = 10, contrast_cd_m2: float = 2, zoom: int = 4
+    gabor: np.ndarray,
+    calibration: MonitorCalibration,
+    mean_cd_m2: float = 10,
+    contrast_cd_m2: float = 2,
+    zoom: float = 4,
 ) -> LuminanceMatched:
     """Turn a bare Gabor (y, x) into a stimulus (zoom*y, zoom*x): enlarge it (cubic) and `match_luminance`.
 
@@ -221,7 +225,7 @@ def gabor_stimulus(
     return match_luminance(upscale(gabor, zoom), calibration, mean_cd_m2, contrast_cd_m2)
 
 
-def _check_parameters(wavelengths_px, sigmas_px, shifts) -> None:
+def _check_parameters(wavelengths_px: Sequence[float], sigmas_px: Sequence[float], shifts: Sequence[float]) -> None:
     for name, values in (("wavelength_px", wavelengths_px), ("sigma_px", sigmas_px)):
         if not all(0 < value < np.inf for value in values):
             raise ValueError(f"Gabor: {name} must be larger than 0, got {list(values)}")
@@ -229,7 +233,16 @@ def _check_parameters(wavelengths_px, sigmas_px, shifts) -> None:
         raise ValueError(f"Gabor: dy and dx must be larger than -1 and at most 1, got {list(shifts)}")
 
 
-def _draw(height, width, rows, columns, phase_deg, wavelength_px, orientation_deg, sigma_px) -> np.ndarray:
+def _draw(
+    height: int,
+    width: int,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    phase_deg: float,
+    wavelength_px: float,
+    orientation_deg: float,
+    sigma_px: float,
+) -> np.ndarray:
     """These rows and columns of the canvas (row, column), float32."""
     n_rows, n_columns = height + 2 * max(height, width), width + 2 * max(height, width)
     y, x = rows[:, None] - (n_rows - 1) / 2, columns - (n_columns - 1) / 2
@@ -252,7 +265,9 @@ def _shift_sets(grid: GaborGrid, height: int, width: int) -> Iterator[np.ndarray
         yield np.stack([canvas[top : top + height, left : left + width] for top, left in corners])
 
 
-def _described(parameters, activation, failed, prepare, height: int, width: int) -> xr.Dataset:
+def _described(
+    parameters: np.ndarray, activation: np.ndarray, failed: np.ndarray, prepare: Prepare, height: int, width: int
+) -> xr.Dataset:
     """Parameters (unit, 6) and activations (unit,) as a data set with the Gabors themselves; NaN where failed."""
     gabors = np.full((len(parameters), height, width), np.nan, dtype=np.float32)
     images_px = np.full(gabors.shape, np.nan)

@@ -175,14 +175,15 @@ def _search_gain(
         (high - mean) / ascending[ascending > 0].min(),
         (mean - low) / -ascending[ascending < 0].max(),
     )
-    best = None
-    for gain in np.geomspace(contrast / deviation.std(), saturating, steps):
+    gains = np.geomspace(contrast / deviation.std(), saturating, steps)
+    best = np.inf, gains[0], 0.0
+    for gain in gains:
         pixels = np.clip(ascending * gain + mean, low, high)
         excess = pixels.mean() - mean
         room = high - pixels[::-1] if excess < 0 else pixels - low
         offset = -np.sign(excess) * _smallest_shift(room, abs(excess), high - low, steps)
         std = np.clip(pixels + offset, low, high).std()
-        if best is None or abs(std - contrast) < best[0]:
+        if abs(std - contrast) < best[0]:
             best = abs(std - contrast), gain, offset
         if std > contrast:
             break

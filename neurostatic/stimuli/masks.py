@@ -33,7 +33,7 @@ def first_hull(mei: np.ndarray, deviation_factor: float = 1.0) -> np.ndarray:
     salient = deviation > deviation_factor * deviation.std()
     if np.ptp(mei) == 0 or not salient.any():
         return np.zeros(mei.shape, dtype=bool)
-    return convex_hull_image(salient)
+    return convex_hull_image(salient)  # type: ignore[no-untyped-call]  # scikit-image has no types
 
 
 def tight_mask(
@@ -119,7 +119,7 @@ def tight_masks(
             raise ValueError(f"tight_masks: expected {active.shape} responses, got {responses.shape}")
 
         going_on = []
-        for unit, mask, response in zip(active, blurred, responses, strict=True):
+        for unit, mask, response in zip(active.tolist(), blurred, responses, strict=True):
             if erosions[unit] == 0:
                 baselines[unit] = response
                 if not (np.isfinite(response) and response > 0):

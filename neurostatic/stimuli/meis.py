@@ -77,11 +77,11 @@ def make_meis(
     n_states = len(config.eye) * len(config.behavior)
     shape = (len(models), n_states, len(units), config.starts)
     model, state, unit, start = (axis.ravel() for axis in np.indices(shape))
-    questions = np.stack([units[unit], state, np.array(list(models.values()))[model]], 1)
+    asked = np.stack([units[unit], state, np.array(list(models.values()))[model]], 1)
     starts_px = start_images([scan] * len(units), unit_ids, *size_px, config.seed, config.starts)  # (unit, start, y, x)
     streams = [[config.seed, zlib.crc32(scan.encode()), unit_ids[u], s, 1] for u, s in zip(unit, start, strict=True)]
     jitter_px = jitter_offsets(streams, config) if config.jitter_px else None
-    questions = torch.as_tensor(questions, device=device)
+    questions = torch.as_tensor(asked, device=device)
     found = optimize(respond, questions, starts_px[unit, start], scale, config, jitter_px, free_bytes, report)
 
     activation = found.activation.reshape(shape)
@@ -163,7 +163,7 @@ def optimize(
         images_px[part] = scale.to_px(images)
         contrast_px[part] = images_px[part].std((1, 2), dtype=float)
 
-    def work(part: slice) -> list:
+    def work(part: slice) -> list[np.ndarray]:
         asked = respond, questions[part], scale.normalize(start_px[part], device), scale.bounds, scale.std_px, config
         if config.optimizer == "projected":
             images, record = ascend_projected(*asked, report=report)
@@ -175,10 +175,10 @@ def optimize(
         n = len(images)
         return [history, np.full(n, config.iterations), np.zeros(n, dtype=bool)]
 
-    history, evaluations, converged = zip(*in_batches(work, n_images, batch_size, report), strict=True)
-    steps = max(map(len, history))  # batches whose images all stopped early have fewer
+    histories, evaluations, converged = zip(*in_batches(work, n_images, batch_size, report), strict=True)
+    steps = max(map(len, histories))  # batches whose images all stopped early have fewer
     history = np.concatenate(
-        [np.pad(part, ((0, steps - len(part)), (0, 0)), constant_values=np.nan) for part in history], 1
+        [np.pad(part, ((0, steps - len(part)), (0, 0)), constant_values=np.nan) for part in histories], 1
     )
     activation = _responses(respond, questions, images_px, scale, batch_size)
     still = ((history == history[0]) | np.isnan(history)).all(0) & (activation == history[0])
@@ -206,7 +206,7 @@ def score_meis(respond: Respond, questions: torch.Tensor, found: Optimized, scal
     tuning = np.full((2, len(mei), config.tuning_points), np.nan)
     for unit in usable:
 
-        def respond_px(images_px: np.ndarray, unit: int = unit) -> np.ndarray:
+        def respond_px(images_px: np.ndarray, unit: np.intp = unit) -> np.ndarray:
             return _responses(respond, questions[unit].expand(len(images_px), *questions.shape[1:]), images_px, scale)
 
         tuned = contrast_tuning(mei[unit], respond_px, config.tuning_points)

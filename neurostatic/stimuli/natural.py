@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from PIL import Image, ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
 from neurostatic.data.frames import area_resize
 from neurostatic.stimuli.contrast import match_many
@@ -109,7 +110,7 @@ def best_masked_natural_images(
     n_units, n_images = len(masks), len(images_px)
     mean_px, std_px = (np.broadcast_to(value, n_units) for value in (image_mean_px, image_std_px))
 
-    def show(unit: int, images: np.ndarray) -> np.ndarray:
+    def show(unit: np.intp, images: np.ndarray) -> np.ndarray:
         """The pictures (k, y, x), NaN where one cannot be shown."""
         if kind == "gaussian":
             return mask_image(images_px[images], masks[unit], mean_px[unit])
@@ -252,16 +253,16 @@ def _is_picture(path: Path) -> bool:
 def _read_gray(path: Path) -> np.ndarray:
     """Gray levels 0-255 (y, x), float, of a picture file."""
     with Image.open(path) as picture:
-        if picture.format == "TIFF" and picture.n_frames > 1:
+        if isinstance(picture, TiffImageFile) and picture.n_frames > 1:
             raise ValueError(f"it is a stack of {picture.n_frames} pictures")
         # Older Pillow opens a 16-bit PNG as 32-bit integers.
         sixteen_bit = picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PNG")
         if picture.mode in ("I", "F") and not sixteen_bit:
             raise ValueError("it has 32 bits")
-        picture = ImageOps.exif_transpose(picture)
+        upright = ImageOps.exif_transpose(picture)
         if sixteen_bit:
-            return np.asarray(picture, dtype=float) * (255 / 65535)
-        *colors, alpha = np.moveaxis(np.asarray(picture.convert("RGBA"), dtype=float), -1, 0)
+            return np.asarray(upright, dtype=float) * (255 / 65535)
+        *colors, alpha = np.moveaxis(np.asarray(upright.convert("RGBA"), dtype=float), -1, 0)
     # The rounding of floats must not decide what the exact sum of three equal bytes is.
     gray = np.round(sum(weight * color for weight, color in zip(LUMA, colors, strict=True)), 9)
     return mask_image(gray, alpha / 255, TRANSPARENT_PX)

@@ -156,14 +156,14 @@ def stimulus_set(
         raise InputError(f"stimulus set {kind}: no unit has a hu_rank below {config.max_units}; nothing to show")
     shifts = [(x_shift, y_shift) for x_shift in sorted(shifts_px) for y_shift in sorted(shifts_px)]
 
-    shown, rows = [], []
+    pictures, rows = [], []
     for image_class in classes:
         for place, unit in enumerate(chosen):
             centered = make(image_class, unit).image
             for number, (x_shift, y_shift) in enumerate(shifts):
                 image_id = place * len(shifts) + number
                 image = np.roll(centered, (round(config.zoom * y_shift), round(config.zoom * x_shift)), axis=(0, 1))
-                shown.append(image)
+                pictures.append(image)
                 rows.append(
                     {
                         "image_class": image_class,
@@ -176,15 +176,15 @@ def stimulus_set(
                         "sha256": image_checksum(image),
                     }
                 )
-    shown, manifest = np.stack(shown), pd.DataFrame(rows)
+    shown, manifest = np.stack(pictures), pd.DataFrame(rows)
     qc = quality_table(shown, manifest, calibration, *_targets(config))
     report_problems(f"stimulus set {kind}, luminance", _quality_problems(manifest, qc, *_targets(config)))
 
     manifest["predicted_response"] = np.nan
     if respond is not None:
         owners = np.tile(np.repeat(chosen, len(shifts)), len(classes))
-        size = np.shape(images[classes[0]])[1:]  # the MEIs are of the size of the model
-        predicted = respond(area_resize(shown, *size, rounded=False), owners)
+        height, width = np.shape(images[classes[0]])[1:]  # the MEIs are of the size of the model
+        predicted = respond(area_resize(shown, height, width, rounded=False), owners)
         manifest["predicted_response"] = np.asarray(predicted, dtype=float)
     return StimulusSet(shown, manifest[list(MANIFEST_COLUMNS)], qc)
 
@@ -234,7 +234,7 @@ def _targets(config: Stimuli) -> tuple[float, float]:
     return config.mean_cd_m2, config.contrast_cd_m2
 
 
-def _input_problems(units: pd.DataFrame, images_by_class: dict, shifts_px: Sequence[int]) -> list[str]:
+def _input_problems(units: pd.DataFrame, images_by_class: dict[str, Images], shifts_px: Sequence[int]) -> list[str]:
     missing = [name for name in ("scan", "unit_id", "hu_rank") if name not in units]
     if missing:
         return [f"column '{name}' of units is missing" for name in missing]

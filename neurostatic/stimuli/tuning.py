@@ -5,7 +5,12 @@ from collections.abc import Callable
 import numpy as np
 
 
-def contrast_tuning(image_px: np.ndarray, respond_px: Callable, n_points: int = 1000, batch_size: int = 250) -> dict:
+def contrast_tuning(
+    image_px: np.ndarray,
+    respond_px: Callable[[np.ndarray], np.ndarray],
+    n_points: int = 1000,
+    batch_size: int = 250,
+) -> dict[str, np.ndarray | float]:
     """Response to an image at every contrast from nearly none to the most that needs no clipping.
 
     gain = 0.01 / std .. min((255 - mean) / max d, mean / -min d), d = image - mean; each image clipped to 0-255.
@@ -29,12 +34,12 @@ def contrast_tuning(image_px: np.ndarray, respond_px: Callable, n_points: int = 
         raise ValueError("contrast_tuning: a flat image has no contrast to change")
     largest = min((255 - mean) / deviation.max(), -mean / deviation.min())
     gains = np.linspace(0.01 / base, largest, n_points)
-    contrast, response = [], []
+    contrasts, responses = [], []
     for part in np.array_split(gains, -(-len(gains) // batch_size)):
         images = (deviation * part[:, None, None] + mean).clip(0, 255)
-        contrast.append(images.std((1, 2)))
-        response.append(respond_px(images))
-    contrast, response = np.concatenate(contrast), np.concatenate(response)
+        contrasts.append(images.std((1, 2)))
+        responses.append(respond_px(images))
+    contrast, response = np.concatenate(contrasts), np.concatenate(responses)
     return {
         "contrast": contrast,
         "response": response,

@@ -1,6 +1,6 @@
 """Readouts: how each unit is driven by the core's maps (ReadoutConfig)."""
 
-from torch import nn
+import torch
 
 from neurostatic.config import Network
 from neurostatic.models.readouts.masks import MaskReadout
@@ -10,7 +10,9 @@ from neurostatic.models.readouts.pyramids import pooled, pyramid
 __all__ = ["GaussianReadout", "MaskReadout", "PointReadout", "build_readout", "pooled", "pyramid"]
 
 
-def build_readout(config: Network, in_channels: int, map_size: tuple[int, int], n_units: int) -> nn.Module:
+def build_readout(
+    config: Network, in_channels: int, map_size: tuple[int, int], n_units: int
+) -> MaskReadout | PointReadout:
     """The readout that a config names, for maps of (in_channels, *map_size)."""
     if config.readout == "SpatialXFeatures":
         return MaskReadout(
@@ -23,14 +25,14 @@ def build_readout(config: Network, in_channels: int, map_size: tuple[int, int], 
     if "Pyramid" in config.readout:
         skip_upsampling = config.readout == "ModifiedSpatialTransformerPyramid2d"
 
-        def levels(maps):
+        def levels(maps: torch.Tensor) -> list[torch.Tensor]:
             return pyramid(maps, config.scale_n, config.downsample, skip_upsampling, config.pyramid_filter)
 
         n_levels = config.scale_n + 1
     else:
         pool_steps = config.pool_steps if config.readout == "SpatialTransformerPooled2d" else 0
 
-        def levels(maps):
+        def levels(maps: torch.Tensor) -> list[torch.Tensor]:
             return pooled(maps, pool_steps)
 
         n_levels = pool_steps + 1

@@ -109,7 +109,7 @@ class PointReadout(nn.Module):
         """gamma_features * mean |features|."""
         return self.gamma_features * self.features.abs().mean()
 
-    def _weights(self, size: tuple[int, int, int], points: torch.Tensor) -> torch.Tensor:
+    def _weights(self, size: torch.Size, points: torch.Tensor) -> torch.Tensor:
         """How much of each pixel of the maps each image's unit sees at each scale: (image, y, x, level).
 
         Levels and reading are linear and the same for all channels, so that one channel a level stands for them: the

@@ -27,6 +27,7 @@ bench: $(VENV)/installed-test
 style: $(VENV)/installed-style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(VENV)-snakefmt/bin/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint
 

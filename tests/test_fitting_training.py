@@ -311,15 +311,16 @@ def test_training_from_the_store_is_training_from_memory(tmp_path, monkeypatch):
     scan = read_scan(make_export(tmp_path / "scan", "responses", n_single=60, height_px=10, width_px=12))
     dataset = build_dataset(scan, Preprocessing(height_px=10, width_px=12))
     write_arrays(dataset, tmp_path / "a.zarr.zip", {})
-    weights = []
+    weights, responses = [], []
     for limit in (multi.IN_MEMORY_BYTES, 100):
         monkeypatch.setattr(multi, "IN_MEMORY_BYTES", limit)
         member = open_multi_dataset({"a": tmp_path / "a.zarr.zip"}, DataConfig(layer="all"))["a"]
         tiers = {tier: TierTensors.of(member, tier, CPU) for tier in ("train", "validation")}
         assert isinstance(tiers["train"].responses, StoredResponses) == (limit == 100)
+        responses.append(tiers["train"].responses[:])
         network, _ = train_network(NETWORK, QUICK, {"a": tiers}, 1, CPU, quiet)
         weights.append(weights_of(network))
-    assert torch.equal(*weights)
+    assert torch.equal(*weights) and torch.equal(*responses)
 
 
 def test_training_on_images_in_color():

@@ -55,7 +55,7 @@ def crop_photos(
         y = rng.integers(photo.shape[0] - height * scale + 1)
         x = rng.integers(photo.shape[1] - width * scale + 1)
         crop = photo[y : y + height * scale, x : x + width * scale][:: rng.choice([1, -1]), :: rng.choice([1, -1])]
-        crop = skimage.measure.block_reduce(crop, scale, np.mean)  # type: ignore[no-untyped-call]  # it has no types
+        crop = skimage.measure.block_reduce(crop, scale, np.mean)
         if crop.std() >= MIN_CONTRAST_PX:
             crops[n_done] = np.rint(crop)
             n_done += 1
@@ -80,7 +80,7 @@ def _read(path: Path) -> np.ndarray:
 
 def _gray(photo: np.ndarray) -> np.ndarray:
     """Gray levels 0-255 of a photo of any depth, gray or in color, with or without transparency."""
-    photo = skimage.util.img_as_float(photo)  # type: ignore[no-untyped-call]  # it has no types
+    photo = skimage.util.img_as_float(photo)
     if photo.ndim == 3:
         photo = photo[..., 0] if photo.shape[-1] < 3 else skimage.color.rgb2gray(photo[..., :3])
     return np.rint(photo * 255).astype(np.uint8)

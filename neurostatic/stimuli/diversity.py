@@ -122,7 +122,7 @@ def diverse_images(
 ) -> xr.Dataset:
     """Diverse exciting inputs: images as far from each other as a response near the MEI's allows.
 
-    maximize mean_{i<j} |x_i - x_j|_mask  so that  respond(x_i) >= minimum_ratio * respond(MEI),
+    maximize the mean over i < j of distance(mask x_i, mask x_j)  so that  respond(x_i) >= minimum_ratio * respond(MEI),
     mean(x_i) = mean(MEI), std(x_i) = std(MEI) (ddof 1), 0 <= x_i <= 255 px, for every image i of the set
 
     The mean distance of pixels and the 85 % are those of the literature; the search is ours. Of all steps at which a

@@ -50,7 +50,7 @@ def hull_mask(
     large = without_small_components(np.abs(mei - mei.mean()) > min_deviation_px, min_size_px)
     if not large.any():  # scikit-image warns of an empty hull
         return np.zeros(mei.shape)
-    hull = convex_hull_image(large).astype(float)  # type: ignore[no-untyped-call]  # scikit-image has no types
+    hull = convex_hull_image(large).astype(float)
     expanded = gaussian_filter(hull, expansion_sigma_px) > expansion_threshold
     return gaussian_filter(expanded.astype(float), blur_sigma_px)
 

@@ -21,7 +21,7 @@ def erode(mask: np.ndarray) -> np.ndarray:
 
 
 def first_hull(mei: np.ndarray, deviation_factor: float = 1.0) -> np.ndarray:
-    """Convex hull of the pixels that deviate most: a > deviation_factor * std(a), with a = |mei - mean(mei)|.
+    """Convex hull of the pixels that deviate most: a > deviation_factor * std(a), with a = abs(mei - mean(mei)).
 
     Args:
         mei: (y, x).
@@ -33,7 +33,7 @@ def first_hull(mei: np.ndarray, deviation_factor: float = 1.0) -> np.ndarray:
     salient = deviation > deviation_factor * deviation.std()
     if np.ptp(mei) == 0 or not salient.any():
         return np.zeros(mei.shape, dtype=bool)
-    return convex_hull_image(salient)  # type: ignore[no-untyped-call]  # scikit-image has no types
+    return convex_hull_image(salient)
 
 
 def tight_mask(
@@ -80,7 +80,7 @@ def tight_masks(
         meis: (unit, y, x) px.
         respond_paired: images (k, y, x) px and positions (k,) on the unit axis of `meis` -> (k,) responses,
             image i by the unit at positions[i].
-        deviation_factor: threshold of the hull in standard deviations of |mei - mean|.
+        deviation_factor: threshold of the hull in standard deviations of abs(mei - mean).
         blur_sigma: px. target_ratio: of the baseline response. max_erosions: more than this is a failure.
 
     Returns:

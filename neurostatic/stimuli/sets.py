@@ -226,7 +226,7 @@ def quality_table(
 
 
 def within_tolerance(reached: float, target: float) -> bool:
-    """Whether |1 - reached / target| < 0.05."""
+    """Whether abs(1 - reached / target) < 0.05."""
     return bool(abs(1 - reached / target) < TOLERANCE)
 
 

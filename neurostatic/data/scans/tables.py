@@ -233,17 +233,18 @@ def read_array(path: Path, layouts: Sequence[tuple[str, ...]], kind: str, proble
     wanted = "uint8" if kind == "uint8" else "float32 or float64"
     if str(array.dtype.newbyteorder("=")) not in wanted.split(" or "):
         problems.append(f"{path.name}: dtype is {array.dtype}, allowed is {wanted}")
+    surplus = path.stat().st_size - array.offset - array.nbytes
     n_dims = {len(dims) for dims in layouts}
-    if 1 in n_dims and array.ndim == 2 and 1 in array.shape:  # MATLAB knows no vectors, only rows and columns
-        array = array.reshape(-1)
-    if array.ndim not in n_dims or 0 in array.shape:
+    vector = 1 in n_dims and array.ndim == 2 and 1 in array.shape  # of MATLAB, which knows only rows and columns
+    if not (array.ndim in n_dims or vector) or 0 in array.shape:
         needed = " or ".join(show_dims(dims) for dims in layouts)
         problems.append(f"{path.name}: shape is {array.shape}, needed is {needed} without zeros")
         return None
-    surplus = path.stat().st_size - array.offset - array.nbytes
     if surplus:
         problems.append(f"{path.name}: has {surplus} bytes more than its shape {array.shape} needs")
-    return array if array.dtype.kind in "iuf" else None
+    if array.dtype.kind not in "iuf":
+        return None
+    return array.reshape(-1) if vector else array
 
 
 @contextmanager

@@ -317,6 +317,13 @@ LOOP = SCANS["loops"]["loop1"]
             {"loops": {"l": {**LOOP, "targets": {"day3": ["mei_vs_rf"] * 2}}}},
             "targets.day3: a stimulus set is there twice",
         ),
+        (
+            {
+                "loops": {"l": {**LOOP, "targets": {"day3": ["mei_vs_rf", "mei_vs_gabor"]}}},
+                "stimuli": {"shifts_px": [0, 1]},
+            },
+            "loops.l.targets.day3: mei_vs_rf with stimuli.shifts_px and mei_vs_gabor give one name to two images",
+        ),
         ({"loops": {"l": {**LOOP, "oracle": ["day4"]}}}, "loops.l.oracle: scan 'day4' is not in scans"),
         ({"loops": {"l": {**LOOP, "oracle": ["day3"]}}}, "loops.l.oracle: scan 'day3' is a target, or is there twice"),
         ({"loops": {"l": {**LOOP, "targets": {"day1": "mei_vs_rf"}}}}, "'day1' is the source and a later scan as well"),

@@ -325,3 +325,14 @@ def test_a_scan_that_was_shown_other_images_is_refused(stimuli, tmp_path):
     swapped[[2, 3]] = swapped[[3, 2]]
     with pytest.raises(InputError, match=r"(?s)scan day3: images that differ .*multi_cnn_mei 0\n.*multi_cnn_mei 1$"):
         check_shown(tmp_path / "set", table, swapped, "day3")
+
+
+def test_a_unit_has_one_id_in_every_set():
+    """A unit without a Gabor is left out of one set; the image of the other keeps its name."""
+    whole = mei_vs_rf_set(UNITS, CNN, LINEAR, MONITOR, Stimuli(shifts_px=(0,))).manifest
+    left = [0, 1, 3]  # all but the unit of rank 0
+    fewer = mei_vs_gabor_set(UNITS.iloc[left], CNN[left], GABORS[left], MONITOR).manifest
+    names = ["image_class", "image_id", "owner_unit_id", "sha256"]
+    (both,) = whole[names].merge(fewer[names], on=names[:2]).itertuples()
+    assert both.image_id == 1 and both.owner_unit_id_x == both.owner_unit_id_y == 11
+    assert both.sha256_x == both.sha256_y

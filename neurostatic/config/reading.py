@@ -209,6 +209,13 @@ def _unfit_sets(built: dict[str, Any], loops: dict[str, Loop]) -> list[str]:
                 for kind in kinds
                 if kind in STIMULUS_SETS and kind not in made
             ]
+            shared = {"mei_vs_rf", "mei_vs_gabor"}  # both show the MEIs of multi_cnn_mei, shifted ones under other ids
+            problems += [
+                f"loops.{name}.targets.{scan}: mei_vs_rf with stimuli.shifts_px and mei_vs_gabor give one name to two "
+                "images; show them in two scans"
+                for scan, kinds in loop.targets.items()
+                if len(shifts) > 1 and shared <= set(kinds)
+            ]
         if stimuli.target not in made:
             problems.append(f"stimuli.target: {stimuli.target} is not among stimuli.sets ({', '.join(made)})")
         if 0 not in shifts or len(set(shifts)) < len(shifts):

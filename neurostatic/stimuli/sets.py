@@ -125,9 +125,9 @@ def stimulus_set(
     """Two classes of images, one of each for a unit, at one mean and contrast in cd/m2.
 
     Each unit with hu_rank < config.max_units gives one pair of images for each shift; the pair shares its image_id,
-    which counts from 0 in the order hu_rank, x_shift, y_shift. Images are shifted after they are matched, by
-    zoom * shift stimulus px (+x right, +y down), and wrap round the border, so every shift has the same
-    luminances.
+    which counts from 0 in the order hu_rank, x_shift, y_shift (ids of units left out stay free). Images are shifted
+    after they are matched, by zoom * shift stimulus px (+x right, +y down), and wrap round the border, so every shift
+    has the same luminances.
 
     Args:
         kind: of STIMULUS_SETS, whose classes are made in this order.
@@ -158,10 +158,10 @@ def stimulus_set(
 
     pictures, rows = [], []
     for image_class in classes:
-        for place, unit in enumerate(chosen):
+        for unit in chosen:
             centered = make(image_class, unit).image
             for number, (x_shift, y_shift) in enumerate(shifts):
-                image_id = place * len(shifts) + number
+                image_id = int(ranks[unit]) * len(shifts) + number  # the same in sets that lack other units
                 image = np.roll(centered, (round(config.zoom * y_shift), round(config.zoom * x_shift)), axis=(0, 1))
                 pictures.append(image)
                 rows.append(

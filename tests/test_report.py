@@ -143,7 +143,8 @@ def test_numbers_are_those_of_the_tables(tree, page):
         assert row[6] == f"{of_kind.estimate['mei_greater_fraction']:.0%}".replace("%", " %")
         ratio, own_best = of_kind.loc["ratio_of_means"], of_kind.loc["own_best_permutation"]
         assert row[5] == f"{ratio.estimate:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
-        assert row[3].startswith(f"{100 * own_best.estimate:.0f} % (") and row[3].endswith("; chance 20 %)")
+        ends = f"({100 * own_best.low:.0f} to {100 * own_best.high:.0f} %; chance 20 %)"
+        assert row[3] == f"{100 * own_best.estimate:.0f} % of 5 {ends}"
         assert row[4] == f"{p_values['own_best_permutation']:.3g}"
         assert row[7] == f"Wilcoxon p = {p_values['mei_vs_control_wilcoxon']:.3g}"
     normalized = diagonal[(diagonal.response == "normalized") & (diagonal.kind == "mei_vs_gabor")]

@@ -5,6 +5,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from neurostatic.data.gamma import fit_residuals
 from neurostatic.report.style import CNN, GRAY, IMAGE_LOOKS, LIGHT, LINEAR, name_axes, panels
@@ -83,6 +84,7 @@ def quality_figure(qc: pd.DataFrame, mean_cd_m2: float, contrast_cd_m2: float) -
             values = rows[column] * (1 if target is not None else 100)
             axis.plot(rows.image_id, values, marker, color=color, markersize=4.5, alpha=0.85, label=name)
         name_axes(axis, "", "image id", label)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[2].set_ylim(bottom=-0.05)
     figure.legend(*axes[2].get_legend_handles_labels(), fontsize=9, frameon=False, loc="outside upper right", ncols=2)
     return figure

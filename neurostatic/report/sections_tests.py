@@ -148,7 +148,8 @@ def kind_in_short(who: str, tests: pd.DataFrame, diagonal: pd.DataFrame, kind: s
     best = NONE
     if own_best.n:
         chance = f"; chance {percent(1 / own_best.n)}" if with_chance else ""
-        best = f"{percent(own_best.estimate)} ({percent(own_best.low)} to {percent(own_best.high)}{chance})"
+        ends = f"{100 * own_best.low:.0f} to {percent(own_best.high)}"
+        best = f"{percent(own_best.estimate)} of {own_best.n} ({ends}{chance})"
     more, less = significant_cells(diagonal, kind, "normalized")
     return [
         who,

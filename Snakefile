@@ -10,9 +10,9 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from neurostatic.config import SIMULATE, STIMULUS_SETS, read_config
-from neurostatic.data.scans import OPTIONAL_FILES, TRACES_FORM
+from neurostatic.data.export_files import OPTIONAL_FILES, TRACES_FORM
+from neurostatic.problems import InputError
 from neurostatic.provenance import code_of
-from neurostatic.store import InputError
 
 HERE = Path(workflow.basedir)
 # GPU jobs ask for the GPU of this machine if it has one; on a cluster profiles/slurm asks for one.

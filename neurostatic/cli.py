@@ -182,7 +182,7 @@ def _export_sensorium(options: argparse.Namespace) -> int:
 
 def _print_each(work: Callable[[Any], str], paths: list[Any]) -> int:
     """Print the text of each path, or on stderr what is wrong with it; 1 if anything is, 0 otherwise."""
-    from neurostatic.store import InputError
+    from neurostatic.problems import InputError
 
     code = 0
     for i, path in enumerate(paths):

@@ -20,25 +20,12 @@ from numpy.typing import DTypeLike
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from neurostatic.problems import InputError, report_problems
+
 PROVENANCE = "provenance"
 CHUNK_BYTES = 2**20  # of a chunk, which holds whole rows; chosen by benchmarks/layout.py
 BLOCK_BYTES = 64 * 2**20  # of the rows of a large array that are looked at at a time
 WRITE_BYTES = 512 * 2**20  # of those that are made at a time: a recording is read once for each such block
-
-
-class InputError(Exception):
-    """Something a user gave is wrong; the message says what, where, and what is allowed."""
-
-
-class BadConfig(InputError):
-    """A model that cannot be: its training diverged, or it has no unit. Other models may be; these go on."""
-
-
-def report_problems(what: str, problems: list[str]) -> None:
-    """Raise one InputError that lists every problem found in `what`; do nothing if there is none."""
-    if problems:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise InputError(f"{what}: {count}\n" + "\n".join(f"  - {problem}" for problem in problems))
 
 
 @contextmanager

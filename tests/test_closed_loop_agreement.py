@@ -7,7 +7,7 @@ import xarray as xr
 
 from neurostatic.closed_loop.agreement import match_agreement, match_oracle_correlation
 from neurostatic.closed_loop.confusion import NothingToCompareError
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 
 def repeated(responses, image_ids, unit_ids, repeats=5):

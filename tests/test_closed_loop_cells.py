@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from neurostatic.closed_loop.cells import match_cells
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 MATCHES = [
     "src_unit_id", "unit_id", "match_freq", "total_stacks", "mean_distance_um", "shared", "displacement_um",

@@ -18,7 +18,8 @@ from neurostatic.closed_loop import (
     scan_confusion,
     set_confusion,
 )
-from neurostatic.store import InputError, read_arrays, read_table, write_arrays
+from neurostatic.problems import InputError
+from neurostatic.store import read_arrays, read_table, write_arrays
 
 SCANS = np.load(Path(__file__).parent / "data" / "closed_loop_scans.npz", allow_pickle=False)
 CLASSES = {"cnn": "cnn", "linear": "linear"}

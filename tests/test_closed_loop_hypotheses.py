@@ -8,8 +8,8 @@ import pytest
 
 from neurostatic.closed_loop import confusion_matrix, loop_tests, pool_confusions, scan_confusion
 from neurostatic.closed_loop.hypotheses import untested_units
+from neurostatic.problems import InputError
 from neurostatic.resampling import complete_units
-from neurostatic.store import InputError
 
 SCANS = np.load(Path(__file__).parent / "data" / "closed_loop_scans.npz", allow_pickle=False)
 N_UNITS, N_REPEATS = 15, 10

@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 
 from neurostatic.closed_loop.assignment import one_to_one_match
 from neurostatic.closed_loop.matching import best_match, proximity_match
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 AXES = ["x_um", "y_um", "z_um"]
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from neurostatic.closed_loop.structure import best_structure_match, structure_match
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 
 def structural(*rows):

@@ -19,7 +19,7 @@ from neurostatic.config import (
     check_config,
     read_config,
 )
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 ROOT = Path(__file__).parents[1]
 DAY3 = {"day3": "mei_vs_rf"}

@@ -4,7 +4,7 @@ import pytest
 
 from neurostatic.data.behavior import map_clock, sample_eye, sample_treadmill, wheel_velocity
 from neurostatic.data.responses import derivative_filter, fill_nans, lowpass_filter, smooth
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 
 def eye_table(time_s, radius_px, x_px=160.0, y_px=120.0):

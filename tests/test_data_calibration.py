@@ -25,8 +25,8 @@ from neurostatic.data.calibration import (
 )
 from neurostatic.data.gamma import fit_gamma, fit_residuals
 from neurostatic.data.scans.remarks import find_remarks
+from neurostatic.problems import InputError
 from neurostatic.report.figures_stimuli import calibration_figure
-from neurostatic.store import InputError
 
 CONFIG = {"scans": {"day1": "raw/day1"}, "datasets": {"mouse": ["day1"]}}
 SCRIPT = Path(__file__).parents[1] / "workflow" / "scripts" / "calibrate_monitor.py"

@@ -10,7 +10,8 @@ from exports import make_export
 from neurostatic.config import DataConfig, Preprocessing
 from neurostatic.data import build_dataset, normalization, open_multi_dataset, read_scan
 from neurostatic.data.datasets import data_hash, measure_reliability, multi, trials_of_type
-from neurostatic.store import InputError, read_arrays, write_arrays
+from neurostatic.problems import InputError
+from neurostatic.store import read_arrays, write_arrays
 
 A, B = [[0, 2], [4, 6]], [[1, 1], [1, 1]]  # of golden check G13
 FRAME, MONET = "stimulus.Frame", "stimulus.MonetFrame"

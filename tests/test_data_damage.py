@@ -23,7 +23,8 @@ from test_data_importers import make_tree, zipped
 from neurostatic.config import Preprocessing
 from neurostatic.data import build_dataset, read_scan, read_sensorium, scan_verdict
 from neurostatic.data.scans.remarks import find_remarks
-from neurostatic.store import InputError, read_arrays, write_arrays
+from neurostatic.problems import InputError
+from neurostatic.store import read_arrays, write_arrays
 
 MANY = os.environ.get("DAMAGE_EXAMPLES")
 SIZE = Preprocessing(height_px=9, width_px=16)

@@ -23,7 +23,7 @@ from test_data_damage import SIZE, examples
 from test_data_importers import make_tree
 
 from neurostatic.data import build_dataset, read_scan, read_sensorium
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 EXCLUDED, AXON = 5, 100
 BEHAVIOR = ["pupil_radius", "dpupil", "treadmill", "pupil_x", "pupil_y"]

@@ -26,7 +26,7 @@ from exports import make_export
 
 from neurostatic.cli import main
 from neurostatic.data import read_scan
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from neurostatic.data import (
     read_scan,
 )
 from neurostatic.data.datasets import scaling_factors
-from neurostatic.store import InputError, write_arrays
+from neurostatic.problems import InputError
+from neurostatic.store import write_arrays
 
 EVERY_UNIT = DataConfig(brain_area="all+unknown", layer="all")
 

@@ -10,7 +10,8 @@ import xarray as xr
 
 from neurostatic.config import Preprocessing
 from neurostatic.data import normalization, read_sensorium, write_sensorium
-from neurostatic.store import InputError, rows_on_demand
+from neurostatic.problems import InputError
+from neurostatic.store import rows_on_demand
 
 TWIN = Path(__file__).parents[2] / "shared" / "data" / "static90101-1-1-twin.zip"
 NAME = "static5-6-7-GrayImageNet-1"

@@ -6,7 +6,7 @@ import pytest
 
 from neurostatic.data import frames
 from neurostatic.data.frames import aperture_mask, apply_aperture, area_resize, picture_hashes
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 
 def pixels(*shape, seed=0):

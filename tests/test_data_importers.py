@@ -7,7 +7,7 @@ import pytest
 
 from neurostatic.config import Preprocessing
 from neurostatic.data import is_sensorium, normalization, read_sensorium, sensorium_verdict
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 TWIN = Path(__file__).parents[2] / "shared" / "data" / "static90101-1-1-twin.zip"
 TIERS = ["train"] * 6 + ["validation"] * 2 + ["test"] * 4

@@ -14,7 +14,8 @@ from neurostatic.config import Preprocessing, read_config
 from neurostatic.data import build_dataset, read_scan
 from neurostatic.data.calibration import fit_gamma
 from neurostatic.data.frames import aperture_mask
-from neurostatic.store import InputError, read_arrays, write_arrays
+from neurostatic.problems import InputError
+from neurostatic.store import read_arrays, write_arrays
 
 ROOT = Path(__file__).parents[1]
 # id: offset_s, duration_s, height_px, width_px, luminance (gamma), norm_tier, stats_per_input

@@ -12,7 +12,7 @@ from neurostatic.cli import main
 from neurostatic.data import read_scan, read_stack_coordinates, read_structure_matches, scan_verdict
 from neurostatic.data.registration import register_units, stack_coordinates, stack_grid
 from neurostatic.data.scans.stacks import require_stacks
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 AFFINE = np.array([[1, 0.1], [0, 1], [0.02, -0.03]])
 OFFSET_UM = np.array([100, 200, 300])

@@ -17,7 +17,7 @@ from neurostatic.data.reliability import (
 )
 from neurostatic.data.reliability.ceilings import cc_max, explainable_fraction
 from neurostatic.data.reliability.oracle import average_ranks
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 NAN = float("nan")
 

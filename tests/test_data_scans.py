@@ -10,7 +10,7 @@ from damages import change_array, change_table, set_cell
 from exports import make_export
 
 from neurostatic.data import RESPONSES_FORM, TRACES_FORM, build_dataset, read_scan, scan_verdict
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from neurostatic.data.frames import apply_aperture
 from neurostatic.data.scans.shown import read_shown_images
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 
 def test_shown_images_are_found_by_class_and_id(tmp_path):

@@ -15,7 +15,7 @@ from neurostatic.data.tiers import (
     leaking_trials,
     noise_tiers,
 )
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 VARIANTS = list(itertools.product(("current", "2019"), ("count", "threshold")))
 

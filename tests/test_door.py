@@ -10,7 +10,7 @@ JOB = """
 import sys; sys.path.insert(0, sys.argv[1])
 from types import SimpleNamespace
 from door import door
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 with door(SimpleNamespace(rule="train_model", log=["results/logs/train_model/a/{name}.log"])):
     {body}
 """

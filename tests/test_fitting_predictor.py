@@ -11,7 +11,8 @@ from neurostatic.config import DataConfig, Preprocessing
 from neurostatic.data import build_dataset, open_multi_dataset, read_scan
 from neurostatic.fitting import TierTensors, predict
 from neurostatic.models import CorePlusReadout, save_bad, save_network
-from neurostatic.store import BadConfig, InputError, write_arrays
+from neurostatic.problems import BadConfig, InputError
+from neurostatic.store import write_arrays
 
 FORMAT_1 = Path(__file__).with_name("model_format_1.pt")
 

@@ -4,7 +4,7 @@ import pytest
 
 from neurostatic.config import Selection
 from neurostatic.fitting import best_models, rank_by_oracle, select_units
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 NONSPATIAL = {"edge_um": 0.0, "distance_um": 0.0}
 CNNS = {"h1": "cnn", "h2": "cnn", "h3": "cnn"}

@@ -16,7 +16,8 @@ from neurostatic.fitting.evaluation import predict, score_units
 from neurostatic.fitting.tensors import StoredResponses, TierTensors
 from neurostatic.fitting.training import _train_epoch, cycle_scans, poisson_loss, train_network
 from neurostatic.models import CorePlusReadout
-from neurostatic.store import BadConfig, InputError, write_arrays
+from neurostatic.problems import BadConfig, InputError
+from neurostatic.store import write_arrays
 
 TARGETS = torch.tensor([[0, 1.5, 0.5], [2, 0, 1]], dtype=torch.float64)
 NAN = float("nan")

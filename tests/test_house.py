@@ -15,7 +15,7 @@ import neurostatic
 
 ROOT = Path(__file__).parents[1]
 FLOORS = {
-    "store": 0, "config": 0, "statistics": 0, "resampling": 0, "provenance": 0,
+    "problems": 0, "store": 0, "config": 0, "statistics": 0, "resampling": 0, "provenance": 0,
     "data": 1, "simulation": 1, "models": 2, "fitting": 3, "stimuli": 4, "closed_loop": 5, "report": 6,
     "inspection": 6, "cli": 7,
 }  # fmt: skip
@@ -125,3 +125,12 @@ def test_one_version():
     assert f"\nversion: {neurostatic.__version__}\n" in (ROOT / "CITATION.cff").read_text()
     newest = re.search(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
     assert newest[1] == neurostatic.__version__
+
+
+def test_what_the_snakefile_loads_is_light():
+    """Each Snakemake process pays for it; on a cluster these are two a job."""
+    imports = re.findall(r"^from neurostatic\S* import .+$", (ROOT / "Snakefile").read_text(), re.M)
+    assert len(imports) == 4
+    program = "\n".join(["import sys", *imports, "print(*sys.modules)"])
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert "neurostatic.config" in loaded and not {"numpy", "pandas", "xarray", "zarr", "torch"} & set(loaded)

@@ -20,7 +20,7 @@ from neurostatic.models import (
 )
 from neurostatic.models.modulators import build_modulator
 from neurostatic.models.shifters import build_shifter
-from neurostatic.store import BadConfig, InputError
+from neurostatic.problems import BadConfig, InputError
 
 BOTH = [[1.061266, 1.208549, 1.240890], [1.065198, 1.369364, 1.153824]]
 BEHAVIOR_ONLY = [[1.034242, 1.197031, 1.410926], [1.069888, 1.336137, 1.230590]]

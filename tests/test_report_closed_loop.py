@@ -29,6 +29,7 @@ from synthetic_loops import (
     population_table,
 )
 
+from neurostatic.problems import InputError
 from neurostatic.report.figures_closed_loop import confusion_figure, diagonal_figure
 from neurostatic.report.figures_matching import magnification, map_figure, match_figure
 from neurostatic.report.figures_population import Cells, bars_figure
@@ -37,7 +38,7 @@ from neurostatic.report.sections_closed_loop import closed_loop_in_short, closed
 from neurostatic.report.sections_data import summary_section
 from neurostatic.report.sections_matching import left_out_parts, matching_parts, skipped_scans
 from neurostatic.report.sections_population import population_in_short
-from neurostatic.store import InputError, write_arrays, write_table
+from neurostatic.store import write_arrays, write_table
 
 # The pages that are looked at whole are made by fixtures of the module, as they are.
 pytestmark = pytest.mark.usefixtures("quick_pictures")

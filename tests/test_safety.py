@@ -22,8 +22,8 @@ from neurostatic.data.scans import read_scan
 from neurostatic.fitting.checkpoints import Checkpoint
 from neurostatic.inspection.describing import describe
 from neurostatic.models import load_network
+from neurostatic.problems import InputError
 from neurostatic.stimuli.files import MANIFEST_COLUMNS, check_shown, image_checksum, read_set
-from neurostatic.store import InputError
 
 ROOT = Path(__file__).parents[1]
 YAML_TAG = "!!python/object/apply:os.system ['touch {}']"

@@ -15,13 +15,13 @@ from scipy.spatial.distance import cdist, pdist
 from neurostatic import simulation
 from neurostatic.config import Simulation
 from neurostatic.data import build_dataset, read_scan
+from neurostatic.problems import InputError
 from neurostatic.simulation.cortex import MONITOR_GAMMA, true_meis
 from neurostatic.simulation.mouse import virtual_cortex
 from neurostatic.simulation.photos import crop_photos, load_photos
 from neurostatic.simulation.recording import draw_events
 from neurostatic.simulation.truth import ceiling
 from neurostatic.statistics import pearson
-from neurostatic.store import InputError
 
 CONFIG = Simulation(n_cells=40, n_images=120, n_repeated=8, repeats=6, lost_fraction=0.2)
 Y, X = np.mgrid[:36, :64].astype(float)

@@ -6,9 +6,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from neurostatic.data.calibration import MonitorCalibration
 from neurostatic.data.frames import area_resize
+from neurostatic.problems import InputError
 from neurostatic.stimuli.contrast import match_many, match_stats, set_contrast
 from neurostatic.stimuli.luminance import luminance_chain, round_to_uint8, upscale
-from neurostatic.store import InputError
 
 Y, X = np.mgrid[:36, :64].astype(float)
 FILTER = np.exp(-((X - 30) ** 2 / 50 + (Y - 17) ** 2 / 18)) * np.cos(

@@ -4,6 +4,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.ndimage import rotate
 
 from neurostatic.data.calibration import MonitorCalibration
+from neurostatic.problems import InputError
 from neurostatic.stimuli.contrast import match_stats
 from neurostatic.stimuli.gabors import (
     LIMITS,
@@ -18,7 +19,6 @@ from neurostatic.stimuli.gabors import (
     pixel_matched,
 )
 from neurostatic.stimuli.luminance import upscale
-from neurostatic.store import InputError
 
 Y, X = np.mgrid[:36, :64].astype(float)
 FILTER = np.exp(-((X - 30) ** 2 / 50 + (Y - 17) ** 2 / 18)) * np.cos(

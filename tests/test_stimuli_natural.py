@@ -4,6 +4,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 from neurostatic.data.frames import area_resize
+from neurostatic.problems import InputError
 from neurostatic.stimuli.contrast import match_stats
 from neurostatic.stimuli.masks import mask_image
 from neurostatic.stimuli.natural import (
@@ -12,7 +13,6 @@ from neurostatic.stimuli.natural import (
     contrast_under_mask,
     read_natural_images,
 )
-from neurostatic.store import InputError
 
 Y, X = np.mgrid[:36, :64].astype(float)
 MEAN_PX, STD_PX = 112.0, 60.0

@@ -12,6 +12,7 @@ from PIL import Image
 from neurostatic.config import Stimuli
 from neurostatic.data.calibration import MonitorCalibration
 from neurostatic.data.frames import area_resize
+from neurostatic.problems import InputError
 from neurostatic.stimuli import files
 from neurostatic.stimuli.files import check_shown, read_set, write_set
 from neurostatic.stimuli.luminance import luminance_chain, match_luminance, upscale, upscale_mask
@@ -22,7 +23,7 @@ from neurostatic.stimuli.sets import (
     quality_table,
     within_tolerance,
 )
-from neurostatic.store import InputError, read_table
+from neurostatic.store import read_table
 
 Y, X = np.mgrid[:36, :64].astype(float)
 LEVELS = np.arange(0, 256, 15)

@@ -8,16 +8,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from neurostatic.store import (
-    InputError,
-    read_arrays,
-    read_provenance,
-    read_table,
-    report_problems,
-    write_arrays,
-    write_table,
-    written_whole,
-)
+from neurostatic.problems import InputError, report_problems
+from neurostatic.store import read_arrays, read_provenance, read_table, write_arrays, write_table, written_whole
 
 ARRAYS = xr.Dataset(
     {"responses": (("trial", "unit"), np.arange(6, dtype=np.float32).reshape(3, 2))},

@@ -26,9 +26,10 @@ from neurostatic.data.datasets import open_multi_dataset
 from neurostatic.fitting.tensors import TierTensors
 from neurostatic.fitting.training import train_network
 from neurostatic.models import Ensemble, TrainedNetwork, load_network
+from neurostatic.problems import BadConfig
 from neurostatic.simulation.recovery import drive_ratio
 from neurostatic.stimuli.meis import Scale, make_meis
-from neurostatic.store import BadConfig, read_arrays, read_provenance, read_table
+from neurostatic.store import read_arrays, read_provenance, read_table
 
 pytestmark = pytest.mark.loop
 

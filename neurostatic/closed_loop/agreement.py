@@ -6,9 +6,9 @@ import xarray as xr
 
 from neurostatic.closed_loop.confusion import NothingToCompareError
 from neurostatic.closed_loop.matching import checked_unit_map, is_constant
+from neurostatic.problems import InputError, report_problems
 from neurostatic.resampling import complete_units, diagonal_test
 from neurostatic.statistics import pearson
-from neurostatic.store import InputError, report_problems
 
 
 def match_oracle_correlation(

@@ -13,7 +13,7 @@ from neurostatic.closed_loop.matching import (
     proximity_match,
     shared_stacks,
 )
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 # Added to the cost of all edges: an explicit 0 would be no edge. Every unit has one edge, so nothing else changes.
 EDGE_UM = 1.0

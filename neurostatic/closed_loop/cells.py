@@ -16,7 +16,7 @@ from neurostatic.closed_loop.matching import (
     shared_stacks,
 )
 from neurostatic.closed_loop.structure import best_structure_match, structure_match
-from neurostatic.store import report_problems
+from neurostatic.problems import report_problems
 
 METHODS = ("proximity", "structure")
 COUNT_COLUMNS = ["src_unit_id", "unit_id", "match_freq", "total_stacks", "shared"]

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from neurostatic.closed_loop.matching import checked_unit_map, is_constant
-from neurostatic.store import InputError, report_problems
+from neurostatic.problems import InputError, report_problems
 
 RESPONSES = ("raw", "normalized", "zscore")
 # Image class -> what the image is to the cell: its MEI by the CNN, its RF by the linear model, or another control.

@@ -5,6 +5,7 @@ import pandas as pd
 
 from neurostatic.closed_loop.confusion import RESPONSES, confusion_matrix
 from neurostatic.closed_loop.diagonal import PUBLISHED_PAIR, diagonal_entries
+from neurostatic.problems import report_problems
 from neurostatic.resampling import (
     NO_INTERVAL,
     ClusterBootstrap,
@@ -13,7 +14,6 @@ from neurostatic.resampling import (
     fraction_interval,
 )
 from neurostatic.statistics import compare_pairs, rank_biserial
-from neurostatic.store import report_problems
 
 COLUMNS = ["test", "statistic", "p_value", "effect", "estimate", "low", "high", "n", "n_animals"]
 P_LIMIT = 0.05

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from neurostatic.store import InputError, report_problems
+from neurostatic.problems import InputError, report_problems
 
 POSITION_COLUMNS = ["x_um", "y_um", "z_um"]
 COORDINATE_COLUMNS = ["stack", "unit_id", *POSITION_COLUMNS]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from neurostatic.closed_loop.matching import require_columns, twice_in_a_stack
-from neurostatic.store import report_problems
+from neurostatic.problems import report_problems
 
 STRUCTURE_COLUMNS = ["stack", "unit_id", "sunit_id", "iou", "distance_um"]
 CANDIDATE_COLUMNS = ["src_unit_id", "unit_id", "match_cts", "mean_iou", "max_iou", "mean_distance_um", "total_cts"]

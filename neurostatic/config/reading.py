@@ -15,7 +15,7 @@ import yaml
 from neurostatic.config.networks import CNN_CORES, CORES, PUBLISHED_CORES, Network, named_networks
 from neurostatic.config.sections import REPLACED_WHOLE, STIMULUS_SETS, Config, Loop, Matching, Meis, Preprocessing
 from neurostatic.config.states import BEHAVIOR, EYE, parse_state
-from neurostatic.store import InputError, report_problems
+from neurostatic.problems import InputError, report_problems
 
 
 def read_config(path: str | Path, overlay: dict[str, Any] | None = None) -> Config:

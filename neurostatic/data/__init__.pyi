@@ -8,6 +8,7 @@ from .datasets import (
     normalization,
     open_multi_dataset,
 )
+from .export_files import EXPORT_FILES, MATCHING_FILES, OPTIONAL_FILES, RESPONSES_FORM, TRACES_FORM
 from .exporters import write_sensorium
 from .frames import area_resize
 from .importers import is_sensorium, read_sensorium, sensorium_verdict
@@ -23,18 +24,7 @@ from .reliability import (
     reliability_table,
 )
 from .responses import interpolate, lowpass_filter, sample_responses
-from .scans import (
-    EXPORT_FILES,
-    MATCHING_FILES,
-    OPTIONAL_FILES,
-    RESPONSES_FORM,
-    TRACES_FORM,
-    Scan,
-    read_scan,
-    read_stack_coordinates,
-    read_structure_matches,
-    scan_verdict,
-)
+from .scans import Scan, read_scan, read_stack_coordinates, read_structure_matches, scan_verdict
 from .tiers import condition_tiers
 
 __all__ = [

@@ -12,7 +12,7 @@ from neurostatic.data.responses import (
     smooth_inside,
     within_gaps,
 )
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 COUNTER_RANGE = 2.0**32  # of a wheel's counter
 EYE_GAP = 3  # video frames: shorter gaps in the pupil track are filled, from here on they stay

@@ -20,7 +20,7 @@ from neurostatic.data.gamma import (
 from neurostatic.data.scans.checks import rig_problems
 from neurostatic.data.scans.contract import MONITOR_CALIBRATION
 from neurostatic.data.scans.tables import read_columns
-from neurostatic.store import InputError, report_problems
+from neurostatic.problems import InputError, report_problems
 
 INTERPOLATIONS = ("pchip", "cubic")
 

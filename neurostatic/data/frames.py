@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from neurostatic.store import BLOCK_BYTES, InputError
+from neurostatic.problems import InputError
+from neurostatic.store import BLOCK_BYTES
 
 
 def area_resize(

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 
-from neurostatic.store import InputError, report_problems
+from neurostatic.problems import InputError, report_problems
 
 MAX_GAMMA = 20.0
 MIN_MEAN_STEP_CD_M2 = 0.05  # below this the photometer saw no light: "no luminance measured"

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from neurostatic.store import report_problems
+from neurostatic.problems import report_problems
 
 PLACE_COLUMNS = ("unit_id", "field", "px_x", "px_y")
 SIZE_COLUMNS = ("field", "px_height", "px_width", "um_height", "um_width")

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 TRAIN, VALIDATION, TEST, TEST_MEI = "train", "validation", "test", "test_mei"
 MEI_CLASSES = ("cnn_mei", "lin_rf", "multi_cnn_mei", "multi_lin_rf")

@@ -10,7 +10,7 @@ import xarray as xr
 
 from neurostatic.data.datasets import Normalization
 from neurostatic.models.files import TrainedNetwork, load_network
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 State = str | np.ndarray | None
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from neurostatic.config import Selection
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 
 def best_models(scores: pd.DataFrame, model_types: dict[str, str], rule: str = "best_model") -> pd.DataFrame:

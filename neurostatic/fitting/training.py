@@ -13,7 +13,7 @@ from neurostatic.fitting.early_stopping import Stopping, early_stopping
 from neurostatic.fitting.evaluation import predict, score_units
 from neurostatic.fitting.tensors import TierTensors
 from neurostatic.models.networks import CorePlusReadout
-from neurostatic.store import BadConfig, InputError
+from neurostatic.problems import BadConfig, InputError
 
 Report = Callable[[str], None]
 Scans = dict[str, dict[str, TierTensors]]

@@ -8,11 +8,12 @@ import xarray as xr
 
 from neurostatic.config import Preprocessing
 from neurostatic.data.datasets import build_dataset
+from neurostatic.data.export_files import EXPORT_FILES
 from neurostatic.data.importers import is_sensorium, read_sensorium
-from neurostatic.data.scans import EXPORT_FILES, Scan, read_scan, scan_counts
+from neurostatic.data.scans import Scan, read_scan, scan_counts
 from neurostatic.data.scans.remarks import find_remarks, repeat_remarks
 from neurostatic.inspection.layout import bullets, columns, named
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 PUBLISHED = Preprocessing()
 TREE_REMARKS = (

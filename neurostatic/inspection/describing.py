@@ -16,7 +16,8 @@ from neurostatic.inspection.checking import count
 from neurostatic.inspection.layout import columns, cut, named
 from neurostatic.inspection.origins import origin_lines, short
 from neurostatic.inspection.summaries import summarize
-from neurostatic.store import PROVENANCE, InputError, open_arrays, read_provenance, read_table
+from neurostatic.problems import InputError
+from neurostatic.store import PROVENANCE, open_arrays, read_provenance, read_table
 
 UNDERSTOOD = "a folder or zip file of a scan, .zarr.zip, .csv, .pt, .json, .html, .png, .npy"
 PROVENANCE_KEYS = {"commit", "versions", "inputs"}

@@ -5,7 +5,8 @@ from typing import Any
 import pandas as pd
 
 from neurostatic.closed_loop.cells import match_cells
-from neurostatic.store import read_table, report_problems, written_whole
+from neurostatic.problems import report_problems
+from neurostatic.store import read_table, written_whole
 
 
 def match_tables(

@@ -16,7 +16,8 @@ from neurostatic.inspection.costs import ASCENT, TRAINING, forward_flop, n_param
 from neurostatic.inspection.layout import bullets, columns
 from neurostatic.inspection.networks import read_overlays
 from neurostatic.inspection.projects import clone_folder
-from neurostatic.store import InputError, read_provenance, read_table
+from neurostatic.problems import InputError
+from neurostatic.store import read_provenance, read_table
 
 TYPICAL_EPOCHS = 40  # at which early stopping ended the training of the published network on a public scan
 ASSUMED_TFLOPS = 5.0

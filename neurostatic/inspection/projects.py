@@ -11,7 +11,7 @@ from pathlib import Path
 import neurostatic
 from neurostatic.config import Simulation
 from neurostatic.config.sections import REPLACED_WHOLE
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 EXAMPLE = "example"
 # 40 cells, 300 trials: seconds to make, and enough for the demo's networks to find something.

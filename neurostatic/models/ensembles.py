@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from neurostatic.models.files import TrainedNetwork
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 State = tuple[torch.Tensor | None, torch.Tensor | None]  # normalized eye (1, 2) and behavior (1, 3)
 CPU_BATCH, GPU_BATCH = 32, 1024  # images

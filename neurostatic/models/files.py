@@ -9,7 +9,8 @@ import torch
 
 from neurostatic.config import Network
 from neurostatic.models.networks import CorePlusReadout
-from neurostatic.store import BadConfig, InputError, written_whole
+from neurostatic.problems import BadConfig, InputError
+from neurostatic.store import written_whole
 
 FORMAT = 2  # 1: without the shape of the images, pyramid readouts only
 

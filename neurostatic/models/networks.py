@@ -12,7 +12,7 @@ from neurostatic.models.modulators import MLPModulator, build_modulator
 from neurostatic.models.readouts import MaskReadout, PointReadout, build_readout
 from neurostatic.models.shifters import MLPShifter, StaticAffineShifter, build_shifter
 from neurostatic.models.windows import has_windows, read_in_windows
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 # In place: a saturated ELU then has gradient exactly zero, instead of overflowing through the Poisson loss.
 NONLINEARITIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {

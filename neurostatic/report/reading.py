@@ -10,6 +10,7 @@ import xarray as xr
 from PIL import Image
 
 from neurostatic.config import Network
+from neurostatic.problems import InputError
 from neurostatic.report.results import (
     DatasetResult,
     LoopResult,
@@ -19,7 +20,7 @@ from neurostatic.report.results import (
     StimulusResult,
     summarize_scan,
 )
-from neurostatic.store import PROVENANCE, InputError, load_arrays, open_arrays, read_provenance, read_table
+from neurostatic.store import PROVENANCE, load_arrays, open_arrays, read_provenance, read_table
 
 N_SHOWN_UNITS = 6  # of each stimulus set, whose images are shown
 

@@ -8,13 +8,13 @@ import torch
 import xarray as xr
 
 from neurostatic.config import Simulation
+from neurostatic.problems import InputError
 from neurostatic.simulation.blemishes import spoil
 from neurostatic.simulation.cortex import HEIGHT_PX, WIDTH_PX, Cortex, grow_cortex
 from neurostatic.simulation.export import write_export
 from neurostatic.simulation.photos import crop_photos, load_photos
 from neurostatic.simulation.recording import Session, record
 from neurostatic.simulation.truth import scan_truth
-from neurostatic.store import InputError
 
 SHOWN_HEIGHT_PX, SHOWN_WIDTH_PX = 144, 256
 N_SCALING_IMAGES = 500

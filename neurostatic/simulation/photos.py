@@ -9,7 +9,7 @@ import skimage.io
 import skimage.measure
 import skimage.util
 
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 BUNDLED = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "rocket")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")

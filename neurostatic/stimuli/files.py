@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from neurostatic.store import InputError, read_table, report_problems, write_table
+from neurostatic.problems import InputError, report_problems
+from neurostatic.store import read_table, write_table
 
 MANIFEST_COLUMNS = (
     "image_class",

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.ndimage import zoom as spline_zoom
 
 from neurostatic.data.calibration import MonitorCalibration
+from neurostatic.problems import InputError
 from neurostatic.stimuli.contrast import MatchedImage, match_stats
-from neurostatic.store import InputError
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
 from neurostatic.data.frames import area_resize
+from neurostatic.problems import report_problems
 from neurostatic.stimuli.contrast import match_many
 from neurostatic.stimuli.masks import mask_image
-from neurostatic.store import report_problems
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 LUMA = (0.299, 0.587, 0.114)  # red, green, blue

@@ -8,10 +8,10 @@ import pandas as pd
 from neurostatic.config import STIMULUS_SETS, Stimuli
 from neurostatic.data.calibration import MonitorCalibration
 from neurostatic.data.frames import area_resize
+from neurostatic.problems import InputError, report_problems
 from neurostatic.stimuli.files import MANIFEST_COLUMNS, StimulusSet, image_checksum
 from neurostatic.stimuli.gabors import gabor_stimulus
 from neurostatic.stimuli.luminance import LuminanceMatched, luminance_chain, match_luminance, upscale_mask
-from neurostatic.store import InputError, report_problems
 
 TOLERANCE = 0.05  # of mean and of contrast, relative to the target
 PUBLISHED = Stimuli()

@@ -34,8 +34,11 @@ MADE_BY = {
 
 
 def code(rule_name):
-    """Hash of the library code that a rule's script rests on (Snakemake itself watches only the script)."""
-    return code_of(HERE / "workflow" / "scripts" / f"{rule_name}.py")
+    """Hash of the library code that a rule's script rests on (Snakemake itself watches only the script).
+
+    A function, so that a job on a cluster hashes its own rule's code and no other's.
+    """
+    return lambda wildcards: code_of(HERE / "workflow" / "scripts" / f"{rule_name}.py")
 
 
 def virtual_mice():

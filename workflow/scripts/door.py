@@ -10,8 +10,8 @@ from pathlib import Path
 # The library beside this workflow is used even where it is not installed, as in an environment made by --sdm conda.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from neurostatic.problems import InputError
 from neurostatic.provenance import checksum, commit, provenance, versions
-from neurostatic.store import InputError
 
 DISK = {
     errno.ENOSPC: "the disk is full: make room, then run again",

@@ -10,7 +10,8 @@ import xarray as xr
 from neurostatic.fitting.states import mouse_states
 from neurostatic.models.ensembles import Ensemble
 from neurostatic.models.files import load_network
-from neurostatic.store import BadConfig, InputError, read_table
+from neurostatic.problems import BadConfig, InputError
+from neurostatic.store import read_table
 
 
 def best_ensembles(job, model_type: str, device: str) -> tuple[dict[str, Ensemble], list[str]]:

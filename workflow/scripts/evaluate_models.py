@@ -11,7 +11,8 @@ from neurostatic.data.datasets import open_multi_dataset
 from neurostatic.fitting.ensembles import evaluate_models, summarize_scores
 from neurostatic.fitting.tensors import TierTensors
 from neurostatic.models.files import load_network
-from neurostatic.store import BadConfig, read_table, write_arrays, write_table
+from neurostatic.problems import BadConfig
+from neurostatic.store import read_table, write_arrays, write_table
 
 device = compute_device(snakemake.threads)
 with door(snakemake, device):

@@ -6,7 +6,8 @@ from neurostatic.data.importers import is_sensorium, sensorium_verdict
 from neurostatic.data.scans import read_scan, scan_verdict
 from neurostatic.data.scans.remarks import find_remarks
 from neurostatic.data.scans.stacks import require_stacks
-from neurostatic.store import InputError, write_json
+from neurostatic.problems import InputError
+from neurostatic.store import write_json
 
 with door(snakemake):
     source, matching = snakemake.params.source, snakemake.params.matching

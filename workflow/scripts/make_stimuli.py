@@ -10,9 +10,10 @@ from ensembles import best_ensembles, report_failures
 from neurostatic.config import Stimuli
 from neurostatic.data.calibration import MonitorCalibration
 from neurostatic.models.ensembles import paired_responses
+from neurostatic.problems import InputError
 from neurostatic.stimuli.files import write_set
 from neurostatic.stimuli.sets import mei_vs_gabor_set, mei_vs_natural_set, mei_vs_rf_set
-from neurostatic.store import InputError, read_arrays, read_table
+from neurostatic.store import read_arrays, read_table
 
 device = compute_device(snakemake.threads)
 with door(snakemake, device):

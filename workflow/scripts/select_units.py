@@ -6,7 +6,8 @@ from door import door, origin
 
 from neurostatic.config import Selection
 from neurostatic.fitting.selection import best_models, rank_by_oracle, select_units
-from neurostatic.store import InputError, read_table, write_table
+from neurostatic.problems import InputError
+from neurostatic.store import read_table, write_table
 
 COLUMNS = [
     "scan",

@@ -15,7 +15,8 @@ from neurostatic.fitting.evaluation import score_tiers
 from neurostatic.fitting.tensors import TierTensors
 from neurostatic.fitting.training import HISTORY, train_network
 from neurostatic.models.files import save_bad, save_network
-from neurostatic.store import BadConfig, write_table
+from neurostatic.problems import BadConfig
+from neurostatic.store import write_table
 
 device = compute_device(snakemake.threads)
 with door(snakemake, device):

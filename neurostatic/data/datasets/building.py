@@ -16,7 +16,7 @@ from neurostatic.data.frames import apply_aperture, area_resize, picture_hashes
 from neurostatic.data.gamma import fit_gamma
 from neurostatic.data.scans import APERTURE, SOMA, Scan
 from neurostatic.data.tiers import condition_tiers
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 INFO_ATTRIBUTES = ("animal_id", "session", "scan_idx", "stim_type", "loop_group", "day", "mei_source", "timestamp")
 IDENTITY = ["image_class", "image_id"]

@@ -7,7 +7,8 @@ import pandas as pd
 import xarray as xr
 
 from neurostatic.data.datasets.signals import BEHAVIOR, EYE_AXES, Signals
-from neurostatic.store import InputError, rows_on_demand
+from neurostatic.problems import InputError
+from neurostatic.store import rows_on_demand
 
 TRIAL_COORDINATES = ("trial_idx", "tier", "image_class", "image_id", "condition_hash", "stimulus_type", "image_index")
 UNIT_COORDINATES = (

@@ -15,7 +15,8 @@ from neurostatic.data.anatomy import select_units
 from neurostatic.data.datasets.normalization import DEFAULT, Normalization, normalization
 from neurostatic.data.reliability import permutation_p
 from neurostatic.data.tiers import leaking_trials
-from neurostatic.store import BadConfig, InputError, load_arrays, open_arrays, report_problems
+from neurostatic.problems import BadConfig, InputError, report_problems
+from neurostatic.store import load_arrays, open_arrays
 
 VARIABLES = (
     "images", "responses", "behavior", "pupil_center", "tier", "image_index", "image_class", "image_id",

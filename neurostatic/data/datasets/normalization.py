@@ -7,7 +7,8 @@ import numpy as np
 import xarray as xr
 
 from neurostatic.config import DataConfig
-from neurostatic.store import InputError, report_problems, row_blocks
+from neurostatic.problems import InputError, report_problems
+from neurostatic.store import row_blocks
 
 DEFAULT = DataConfig()
 FIELDS = ("images", "responses", "behavior", "pupil_center")

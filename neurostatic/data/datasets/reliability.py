@@ -4,7 +4,7 @@ import pandas as pd
 
 from neurostatic.data.datasets.multi import RELIABILITY_SEED, StaticMultiDataset
 from neurostatic.data.reliability import MIN_ORACLE_REPEATS, reliability_table
-from neurostatic.store import InputError
+from neurostatic.problems import InputError
 
 POSITION = ("um_x", "um_y", "um_z", "px_x", "px_y", "px_height", "px_width", "um_height", "um_width")
 

@@ -20,7 +20,8 @@ from neurostatic.data.responses import (
     within_gaps,
 )
 from neurostatic.data.scans import Scan, Survey
-from neurostatic.store import BLOCK_BYTES, InputError, release_pages
+from neurostatic.problems import InputError
+from neurostatic.store import BLOCK_BYTES, release_pages
 
 BEHAVIOR = ("pupil_radius", "dpupil", "treadmill")
 EYE_AXES = ("x", "y")

@@ -11,7 +11,8 @@ import xarray as xr
 
 from neurostatic.data.exporters.statistics import column_statistics, pixel_statistics
 from neurostatic.data.exporters.tree import Put, npy, written_tree
-from neurostatic.store import BLOCK_BYTES, InputError, report_problems, row_blocks
+from neurostatic.problems import InputError, report_problems
+from neurostatic.store import BLOCK_BYTES, row_blocks
 
 LAYOUT = {
     "images": ("image", "y", "x"),

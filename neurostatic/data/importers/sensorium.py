@@ -18,7 +18,7 @@ from neurostatic.data.scans import file_checksum
 from neurostatic.data.scans.survey import LARGEST
 from neurostatic.data.scans.tables import LARGEST_INT, one_line
 from neurostatic.data.tiers import leaking_trials
-from neurostatic.store import InputError, report_problems
+from neurostatic.problems import InputError, report_problems
 
 ROOT_MARK = "meta/trials/tiers.npy"
 ANY_SIZE = replace(PUBLISHED, height_px=1, width_px=1)  # to count only

@@ -12,7 +12,7 @@ import numpy as np
 
 from neurostatic.data.scans import file_checksum
 from neurostatic.data.scans.tables import one_line, without_header_warning
-from neurostatic.store import InputError, report_problems
+from neurostatic.problems import InputError, report_problems
 
 BOMB_RATIO, BOMB_BYTES = 200, 2**26  # an array of zeros of one trial is smaller, and no recording packs as well
 

@@ -9,8 +9,8 @@ import xarray as xr
 
 from neurostatic.data.reliability.oracle import draws_at_a_time, oracles_of_draws, standardized
 from neurostatic.data.reliability.repeats import Repeats, repeats_of
+from neurostatic.problems import InputError
 from neurostatic.statistics import welch_from_summary
-from neurostatic.store import InputError
 
 MIN_BOOTSTRAP_REPEATS = 4  # OracleStims, one less than the oracle itself
 BLOCK_UNITS = 256

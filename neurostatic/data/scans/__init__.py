@@ -1,17 +1,6 @@
 """Raw scan exports: the contract, the reader that checks it, and the verdict (StaticScan, ExcludedTrial)."""
 
-from neurostatic.data.scans.contract import (
-    APERTURE,
-    EXPORT_FILES,
-    FLIPS,
-    MATCHING_FILES,
-    OPTIONAL_FILES,
-    RESPONSES_FORM,
-    SOMA,
-    STIM_TYPES,
-    TRACES_FORM,
-    Scan,
-)
+from neurostatic.data.scans.contract import APERTURE, FLIPS, SOMA, STIM_TYPES, Scan
 from neurostatic.data.scans.reading import read_scan
 from neurostatic.data.scans.stacks import read_stack_coordinates, read_structure_matches
 from neurostatic.data.scans.survey import Survey, survey
@@ -19,14 +8,9 @@ from neurostatic.data.scans.verdict import file_checksum, scan_counts, scan_verd
 
 __all__ = [
     "APERTURE",
-    "EXPORT_FILES",
     "FLIPS",
-    "MATCHING_FILES",
-    "OPTIONAL_FILES",
-    "RESPONSES_FORM",
     "SOMA",
     "STIM_TYPES",
-    "TRACES_FORM",
     "Scan",
     "Survey",
     "file_checksum",

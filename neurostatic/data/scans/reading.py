@@ -10,6 +10,14 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from neurostatic.data.export_files import (
+    COMMON_FILES,
+    EXPORT_FILES,
+    RESPONSES_FORM,
+    RESPONSES_ONLY,
+    TRACES_FORM,
+    TRACES_ONLY,
+)
 from neurostatic.data.registration import register_units
 from neurostatic.data.scans import contract
 from neurostatic.data.scans.checks import find_problems
@@ -24,7 +32,7 @@ from neurostatic.data.scans.tables import (
     read_columns,
     without_header_warning,
 )
-from neurostatic.store import InputError, report_problems
+from neurostatic.problems import InputError, report_problems
 
 TABLES = ("units", "fields", "trials", "image_table", "eye", "treadmill", "behavior")
 OPTIONAL_TABLES = ("field_registrations", "stack_coordinates", "structure_matches", "monitor_calibration")
@@ -107,8 +115,8 @@ def read_scan(folder: str | Path) -> Scan:
 
 def _form(folder: Path, problems: list[str]) -> str:
     """'traces' or 'responses', by the files that are there; a mix and missing files are problems."""
-    traces = [name for name in contract.TRACES_ONLY if (folder / name).is_file()]
-    responses = [name for name in contract.RESPONSES_ONLY if (folder / name).is_file()]
+    traces = [name for name in TRACES_ONLY if (folder / name).is_file()]
+    responses = [name for name in RESPONSES_ONLY if (folder / name).is_file()]
     form = "traces" if traces and ("traces.npy" in traces or "responses.npy" not in responses) else "responses"
     if traces and responses:
         problems.append(
@@ -117,13 +125,13 @@ def _form(folder: Path, problems: list[str]) -> str:
         )
     if not traces and not responses:
         problems.append(
-            f"neither the traces form ({', '.join(contract.TRACES_ONLY)}) nor the responses form "
-            f"({', '.join(contract.RESPONSES_ONLY)}) is there"
+            f"neither the traces form ({', '.join(TRACES_ONLY)}) nor the responses form "
+            f"({', '.join(RESPONSES_ONLY)}) is there"
         )
-        needed: tuple[str, ...] = contract.COMMON_FILES
+        needed: tuple[str, ...] = COMMON_FILES
     else:
-        needed = contract.TRACES_FORM if form == "traces" else contract.RESPONSES_FORM
-    problems += [f"{name}: is a folder, a file is needed" for name in contract.EXPORT_FILES if (folder / name).is_dir()]
+        needed = TRACES_FORM if form == "traces" else RESPONSES_FORM
+    problems += [f"{name}: is a folder, a file is needed" for name in EXPORT_FILES if (folder / name).is_dir()]
     problems += [_missing(folder, name) for name in needed if not (folder / name).exists()]
     return form
 

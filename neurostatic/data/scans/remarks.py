@@ -9,12 +9,13 @@ import pandas as pd
 
 from neurostatic.config import Preprocessing
 from neurostatic.data.behavior import map_clock
+from neurostatic.data.export_files import EXPORT_FILES
 from neurostatic.data.frames import picture_hashes
 from neurostatic.data.registration import AFFINE_COLUMNS, affine_of
 from neurostatic.data.reliability import MIN_ORACLE_REPEATS
 from neurostatic.data.responses import depth_count, presentation_duration, sampling_period
 from neurostatic.data.scans import contract
-from neurostatic.data.scans.contract import EXPORT_FILES, FLIPS, Scan
+from neurostatic.data.scans.contract import FLIPS, Scan
 from neurostatic.data.scans.reading import INFO_NUMBERS
 
 PUBLISHED = Preprocessing()

@@ -9,7 +9,8 @@ import scipy
 
 from neurostatic.data.frames import apply_aperture, area_resize
 from neurostatic.data.scans.contract import APERTURE
-from neurostatic.store import InputError, read_table
+from neurostatic.problems import InputError
+from neurostatic.store import read_table
 
 
 def read_shown_images(

@@ -7,7 +7,7 @@ import pandas as pd
 from neurostatic.data.registration import PLACE_COLUMNS, SIZE_COLUMNS, register_units
 from neurostatic.data.scans import contract
 from neurostatic.data.scans.tables import find_duplicates, find_unknown, known_rows, read_columns
-from neurostatic.store import InputError, report_problems
+from neurostatic.problems import InputError, report_problems
 
 COORDINATES, REGISTRATIONS, MATCHES = "stack_coordinates.csv", "field_registrations.csv", "structure_matches.csv"
 

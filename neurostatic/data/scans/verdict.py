@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from neurostatic.data.export_files import EXPORT_FILES
 from neurostatic.data.responses import depth_count
 from neurostatic.data.scans.checks import CHECKS
-from neurostatic.data.scans.contract import EXPORT_FILES, SOMA, Scan
+from neurostatic.data.scans.contract import SOMA, Scan
 
 
 def scan_verdict(scan: Scan) -> dict[str, Any]:

@@ -100,6 +100,7 @@ def test_a_full_disk(finished_loop, tmp_path):
     )
     if mounted.returncode:
         pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+    (tmp_path / STORE).with_name("other").touch()  # Snakemake would remove the empty folder, where the disk is mounted
     try:
         assert "build_dataset: the disk is full: make room, then run again" in built_again(tmp_path)
         subprocess.run(["mount", "-o", "remount,size=1g", folder], check=True)

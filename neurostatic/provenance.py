@@ -15,6 +15,7 @@ from typing import Any
 import neurostatic
 
 PACKAGES = ("torch", "numpy", "xarray", "zarr", "scipy", "pandas", "scikit-image", "numba", "snakemake")
+DECLARATIONS = "neurostatic.config"  # of settings; what works with them, as config.networks, is imported by itself
 IMPORT = re.compile(r"^ *(?:from (neurostatic[\w.]*) import ([\w, ]+|\([^)]*\))|import (neurostatic[\w.]*))", re.M)
 
 
@@ -68,7 +69,8 @@ def checksum(path: str | Path) -> str:
 def code_of(script: str | Path) -> str:
     """Hash of all modules of this package that a script rests on, as compiled: without comments and docstrings.
 
-    Snakemake watches a script but not what it imports; this hash, given as a param, makes it watch that too.
+    Snakemake watches a script but not what it imports; this hash, given as a param, makes it watch that too. Settings
+    reach a job as params, and what declares them does not count: a new setting runs only what has it again.
     """
     found: dict[str, Path] = {}
     waiting = list(_imports(Path(script).read_text()).items())
@@ -92,7 +94,7 @@ def _imports(source: str) -> dict[str, Path]:
     names = set()
     for package, imported, module in IMPORT.findall(source):
         names |= {module or package} | {f"{package}.{name}" for name in re.findall(r"\w+", imported)}
-    return {name: file for name in names if (file := _file(name))}
+    return {name: file for name in names if name != DECLARATIONS and (file := _file(name))}
 
 
 @cache

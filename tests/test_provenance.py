@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from neurostatic.provenance import checksum, code_of, commit, provenance
 
 ROOT = Path(__file__).parents[1]
+NOT_DECLARED = {"CNN_CORES", "CORES", "MODULATORS", "PUBLISHED_CORES", "READOUTS", "SHIFTERS", "Network"}
 HASH = "import sys; from neurostatic.provenance import code_of; print(code_of(sys.argv[1]))"
 
 
@@ -46,6 +48,7 @@ def test_comments_and_docstrings_do_not_count(copy):
         ("stimuli/meis.py", "make_meis", "make_masks"),
         ("models/cores.py", "train_model", "compute_confusion"),  # two imports below the script
         ("closed_loop/confusion.py", "compute_confusion", "train_model"),
+        ("config/networks.py", "train_model", "import_scan"),
         ("store.py", "build_dataset", None),
     ],
 )
@@ -56,6 +59,18 @@ def test_a_change_reaches_the_scripts_that_rest_on_it_and_no_other(copy, module,
     assert hash_of(copy, changed) != before[changed]
     if same:
         assert hash_of(copy, same) == before[same]
+
+
+def test_a_new_setting_is_no_change_of_code(copy):
+    """It reaches the jobs that have it as a param; what works with settings is imported from where it stands."""
+    before = {rule: hash_of(copy, rule) for rule in ("train_model", "simulate_scan")}
+    path = copy / "neurostatic/config/sections.py"
+    path.write_text(path.read_text().replace("class Training:", "class Training:\n    new: int = key(1)\n", 1))
+    assert {rule: hash_of(copy, rule) for rule in before} == before
+    for file in [*(ROOT / "neurostatic").rglob("*.py"), *(ROOT / "workflow").rglob("*.py")]:
+        if file.parent.name != "config":
+            imported = re.findall(r"^from neurostatic\.config import ([^(\n]+|\([^)]+\))", file.read_text(), re.M)
+            assert not set(re.findall(r"\w+", " ".join(imported))) & NOT_DECLARED, file
 
 
 def test_reading_the_code_does_not_import_it():

@@ -50,6 +50,7 @@ def another_scan(folder: Path) -> None:
     (folder / "small.yaml").write_text(yaml.safe_dump(overlay))
 
 
+NEW_SETTING = ("class Masks:\n", "class Masks:\n    new: int = key(1)\n")
 CHANGES = {
     "a comment": comments,
     "`masks.target_ratio`": setting("masks", target_ratio=0.8),
@@ -58,6 +59,7 @@ CHANGES = {
     "`probes.n_diverse`": setting("probes", n_diverse=4),
     "`statistics.seed`": setting("statistics", seed=1),
     "`training.checkpoint_epochs`": setting("training", checkpoint_epochs=7),
+    "a new setting": text("neurostatic/config/sections.py", lambda content: content.replace(*NEW_SETTING, 1)),
     "the module `stimuli/insilico.py`": module("stimuli/insilico.py"),
     "the module `closed_loop/hypotheses.py`": module("closed_loop/hypotheses.py"),
     "a seed more": setting("training", seeds=[1, 2, 3]),

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 
-from neurostatic.config import Network, Training
+from neurostatic.config import Training
+from neurostatic.config.networks import Network
 from neurostatic.fitting.checkpoints import Checkpoint
 from neurostatic.fitting.early_stopping import Stopping, early_stopping
 from neurostatic.fitting.evaluation import predict, score_units

@@ -1,6 +1,6 @@
 """How much arithmetic a network is, and how many numbers it holds: known from its settings."""
 
-from neurostatic.config import Network
+from neurostatic.config.networks import Network
 
 PYRAMIDS = ("SpatialTransformerPyramid2d", "ModifiedSpatialTransformerPyramid2d")
 TRAINING = 3  # a step computes the gradient by inputs and by weights beside the response

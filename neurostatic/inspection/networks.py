@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from neurostatic.config import Config, Network, read_config, read_sections
+from neurostatic.config import Config, read_config, read_sections
+from neurostatic.config.networks import Network
 from neurostatic.inspection.layout import named
 from neurostatic.inspection.projects import clone_folder
 

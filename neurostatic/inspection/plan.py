@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from neurostatic.config import SIMULATE, Config, Network
+from neurostatic.config import SIMULATE, Config
+from neurostatic.config.networks import Network
 from neurostatic.config.sections import Meis
 from neurostatic.inspection.costs import ASCENT, TRAINING, forward_flop, n_parameters
 from neurostatic.inspection.layout import bullets, columns

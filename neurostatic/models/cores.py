@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from neurostatic.config import CNN_CORES, Network
+from neurostatic.config.networks import CNN_CORES, Network
 from neurostatic.models.fourier import fourier_convolution, fourier_pays
 
 LAPLACE = ((0.0, -1.0, 0.0), (-1.0, 4.0, -1.0), (0.0, -1.0, 0.0))

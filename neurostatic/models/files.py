@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from neurostatic.config import Network
+from neurostatic.config.networks import Network
 from neurostatic.models.networks import CorePlusReadout
 from neurostatic.problems import BadConfig, InputError
 from neurostatic.store import written_whole

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from neurostatic.config import Network
+from neurostatic.config.networks import Network
 from neurostatic.models.cores import build_core
 from neurostatic.models.modulators import MLPModulator, build_modulator
 from neurostatic.models.readouts import MaskReadout, PointReadout, build_readout

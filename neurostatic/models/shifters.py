@@ -5,7 +5,7 @@ import itertools
 import torch
 from torch import nn
 
-from neurostatic.config import Network
+from neurostatic.config.networks import Network
 
 
 def build_shifter(config: Network) -> "MLPShifter | StaticAffineShifter | None":

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from neurostatic.config import Network
+from neurostatic.config.networks import Network
 from neurostatic.report.style import CNN, GRAY, LIGHT, LINE_COLORS, LINEAR, finite, name_axes, panels
 from neurostatic.statistics import slope_through_origin
 

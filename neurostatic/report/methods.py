@@ -4,8 +4,7 @@ import math
 import os
 from typing import Any
 
-from neurostatic.config import Network
-from neurostatic.config.networks import PARTS
+from neurostatic.config.networks import PARTS, Network
 from neurostatic.report.figures_closed_loop import CONTROL_NAMES, MEI_NAMES
 from neurostatic.report.markup import Link, count, folded, paragraph, section, table
 from neurostatic.report.results import DatasetResult, LoopResult, Results, ScanResult, StimulusResult

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from PIL import Image
 
-from neurostatic.config import Network
+from neurostatic.config.networks import Network
 from neurostatic.problems import InputError
 from neurostatic.report.results import (
     DatasetResult,

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from neurostatic.config import Network
+from neurostatic.config.networks import Network
 
 N_EXAMPLES = 8
 TIERS = ("train", "validation", "test", "test_mei", "final_test")

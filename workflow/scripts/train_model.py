@@ -8,7 +8,8 @@ import torch
 from devices import compute_device
 from door import door, origin
 
-from neurostatic.config import DataConfig, Network, Training
+from neurostatic.config import DataConfig, Training
+from neurostatic.config.networks import Network
 from neurostatic.data.datasets import data_hash, open_multi_dataset
 from neurostatic.fitting.checkpoints import Checkpoint
 from neurostatic.fitting.evaluation import score_tiers

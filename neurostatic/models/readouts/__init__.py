@@ -2,7 +2,7 @@
 
 import torch
 
-from neurostatic.config import Network
+from neurostatic.config.networks import Network
 from neurostatic.models.readouts.masks import MaskReadout
 from neurostatic.models.readouts.points import GaussianReadout, PointReadout
 from neurostatic.models.readouts.pyramids import pooled, pyramid

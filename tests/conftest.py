@@ -15,8 +15,8 @@ torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items):
-    """The small loop first: it takes longest, and another worker has the rest meanwhile."""
-    items.sort(key=lambda item: item.get_closest_marker("loop") is None)
+    """What takes longest first: SLURM, then all that runs Snakemake; another worker has the rest meanwhile."""
+    items.sort(key=lambda item: (item.path.name != "test_slurm.py", item.get_closest_marker("loop") is None))
 
 
 @pytest.fixture

@@ -46,6 +46,8 @@ ReturnToService=2
 KillWait=2
 InactiveLimit=0
 MinJobAge=600
+SlurmdTimeout=30
+SlurmctldTimeout=4
 AccountingStorageType=accounting_storage/none
 JobCompType=jobcomp/filetxt
 JobCompLoc={folder}/jobs.log
@@ -154,6 +156,10 @@ class Cluster:
         srun = shutil.which("srun", path=SEARCH)
         shim.write_text(f'#!/bin/sh\nSLURM_CONF="{folder}/slurm.conf" exec "{srun}" "$@"\n')
         shim.chmod(0o755)
+        # Without accounting, the executor forgets all jobs if it asks while the controller is away.
+        accounting = folder / "bin" / "sacct"
+        accounting.write_text('#!/bin/sh\nexec squeue --noheader --states=all --format="%A|%T"\n')
+        accounting.chmod(0o755)
 
     def _start(self, program: str, *arguments: str, name: str = "") -> None:
         with open(self.folder / f"{name or program}.out", "ab") as out:

@@ -29,8 +29,11 @@ from synthetic_loops import (
     population_table,
 )
 
+from neurostatic.closed_loop.confusion import MODEL_TYPES, pool_confusions
+from neurostatic.closed_loop.hypotheses import loop_tests
+from neurostatic.config import STIMULUS_SETS
 from neurostatic.problems import InputError
-from neurostatic.report.figures_closed_loop import confusion_figure, diagonal_figure
+from neurostatic.report.figures_closed_loop import MODEL_TITLES, confusion_figure, diagonal_figure
 from neurostatic.report.figures_matching import magnification, map_figure, match_figure
 from neurostatic.report.figures_population import Cells, bars_figure
 from neurostatic.report.methods import methods_section
@@ -38,6 +41,8 @@ from neurostatic.report.sections_closed_loop import closed_loop_in_short, closed
 from neurostatic.report.sections_data import summary_section
 from neurostatic.report.sections_matching import left_out_parts, matching_parts, skipped_scans
 from neurostatic.report.sections_population import population_in_short, population_parts
+from neurostatic.report.sections_tests import TESTS
+from neurostatic.report.style import IMAGE_LOOKS
 from neurostatic.store import write_arrays, write_table
 
 # The pages that are looked at whole are made by fixtures of the module, as they are.
@@ -409,3 +414,16 @@ def test_confusion_figure_orders_by_the_difference_and_shares_one_scale():
         assert axis.images[0].get_clim() == (0, 17)
         assert [label.get_text() for label in axis.get_xticklabels()] == ["9", "4", "7"]
     assert axes[2].get_ylabel() == "mean response (SD of the cell)"
+
+
+def test_the_page_knows_every_image_and_every_test():
+    """Else a matrix would not be drawn, or a row would have no question."""
+    assert set(MODEL_TYPES.values()) == set(MODEL_TITLES)
+    images = {image for pair in STIMULUS_SETS.values() for image in pair}
+    assert images <= set(IMAGE_LOOKS) and images == set(MODEL_TYPES)
+    units = np.repeat(np.arange(3), 6), np.tile(np.repeat(np.arange(3), 2), 3)  # every image and cell, two model types
+    rows = pd.DataFrame({"image_unit_id": units[0], "matched_unit_id": units[1]})
+    rows = rows.assign(model_type=["cnn", "linear"] * 9, target_unit_id=rows.matched_unit_id, var_resp=1.0, n_repeats=5)
+    summary = pool_confusions([rows.assign(mu_resp=np.random.default_rng(0).gamma(2.0, 1.0, 18))])
+    made = loop_tests({"a": summary}, "normalized", seed=0, n_permutations=10, n_resamples=10)
+    assert set(made.test) == set(TESTS)

@@ -204,6 +204,13 @@ def test_all_remarks_at_once(export):
     assert len(find_remarks(read_scan(export))) == 5
 
 
+def test_images_that_stand_on_their_side(tmp_path):
+    (remark,) = find_remarks(
+        read_scan(make_export(tmp_path / "scan", "responses", height_px=128, width_px=72, repeats=7))
+    )
+    assert remark.startswith("images.npy: images are 128 px high and 72 wide; are y and x exchanged?")
+
+
 def test_silent_units_of_the_responses_form(exports, tmp_path):
     export = shutil.copytree(exports["responses"], tmp_path / "scan")
     change_array("responses.npy", (slice(None), 3), 0.0)(export)

@@ -51,6 +51,13 @@ def another_scan(folder: Path) -> None:
 
 
 NEW_SETTING = ("class Masks:\n", "class Masks:\n    new: int = key(1)\n")
+
+
+def no_loops(folder: Path) -> None:
+    overlay = yaml.safe_load((folder / "small.yaml").read_text())
+    (folder / "small.yaml").write_text(yaml.safe_dump({**overlay, "scans": {"mouse1-day1": "simulate"}, "loops": {}}))
+
+
 CHANGES = {
     "a comment": comments,
     "`masks.target_ratio`": setting("masks", target_ratio=0.8),
@@ -64,6 +71,7 @@ CHANGES = {
     "the module `closed_loop/hypotheses.py`": module("closed_loop/hypotheses.py"),
     "a seed more": setting("training", seeds=[1, 2, 3]),
     "a scan more": another_scan,
+    "the loops and their later scans": no_loops,
     "a table of units edited": text("results/selection/mouse1.csv", without_last_row),
     "a file of an export": text("results/simulation/mouse1-day5-oracle/units.csv", without_last_row),
     "a result in between deleted": lambda folder: (folder / "results/masks/mouse1.zarr.zip").unlink(),

@@ -322,6 +322,8 @@ def test_a_scan_that_was_shown_other_images_is_refused(stimuli, tmp_path):
     shown = np.concatenate([np.zeros((2, 144, 256), np.uint8), images])
     assert check_shown(tmp_path / "set", table, shown, "day3") == len(manifest)
     assert check_shown(tmp_path / "set", table, shown[:, ::2, ::2], "day3") == 0  # shown in another size
+    with pytest.raises(InputError, match=r"day3: shows images of class photo, but .* are multi_cnn_mei, multi_l"):
+        check_shown(tmp_path / "set", table.assign(image_class="photo"), shown, "day3")
     swapped = shown.copy()
     swapped[[2, 3]] = swapped[[3, 2]]
     with pytest.raises(InputError, match=r"(?s)scan day3: images that differ .*multi_cnn_mei 0\n.*multi_cnn_mei 1$"):

@@ -366,7 +366,7 @@ def test_a_training_that_was_killed_with_snakemake_goes_on(project, tmp_path):
         (
             {"scans": {"a": "no/such/folder"}, "datasets": {"d": ["a"]}, "loops": {}},
             ["results/datasets/a.zarr.zip"],
-            "no/such/folder",
+            "scans.a: no such file or folder: no/such/folder",
         ),
         (
             {"scans": {"a": "broken.zip"}, "datasets": {"d": ["a"]}, "loops": {}},

@@ -91,7 +91,8 @@ def _diagonal(loop: LoopResult, kind: str) -> list[str]:
     normalized = loop.diagonal[(loop.diagonal.kind == kind) & (loop.diagonal.response == "normalized")]
     more, less = significant_cells(loop.diagonal, kind, "normalized")
     n_trials = [*normalized.mei_n.dropna(), *normalized.control_n.dropna()]
-    trials = f"{min(n_trials):.0f} to {max(n_trials):.0f} trials an image" if n_trials else "no trials"
+    fewest, most = (f"{limit(n_trials, default=0):.0f}" for limit in (min, max))
+    trials = f"{fewest if fewest == most else f'{fewest} to {most}'} trials an image"
     words = (
         f"Of {count(int(normalized.p_value.notna().sum()), 'cell')} tested, {more} respond significantly more to their "
         f"{mei} than to their {control} and {less} significantly less, after Benjamini-Hochberg correction (q < 0.05)."

@@ -202,8 +202,8 @@ def _stimulus_set(stimuli: StimulusResult, kind: str, options: dict[str, Any]) -
         f"clipped pixels, at most {100 * qc.clipped_fraction.max():.2f} % of an image."
     )
     shown_caption = (
-        f"The first {count(_n_units(stimuli.examples[kind][0]), 'unit')}, as they were shown: the {mei} above, the "
-        f"{control} below. Numbers: response that the CNN predicts for this image. All stimuli have one mean and "
+        f"The first {count(_n_units(stimuli.examples[kind][0]), 'unit')}, as they are to be shown: the {mei} above, "
+        f"the {control} below. Numbers: response that the CNN predicts for this image. All stimuli have one mean and "
         "contrast, so that these numbers can be compared."
     )
     quality_caption = (

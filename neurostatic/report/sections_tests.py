@@ -104,8 +104,8 @@ def table_of_tests(
         f"{clusters} ({statistics['n_resamples']} resamples) with quantiles of t, of ratios on their logarithm; of "
         f"fractions, exact binomial{' with as many cells as would be independent' if over_animals else ''}. Rows "
         f"without p describe and do not test. {statistics['n_permutations']} permutations (seed {statistics['seed']}), "
-        f"of which the smallest possible p is {1 / (1 + statistics['n_permutations']):.2g}. The ratio of means has no "
-        "meaning for z scores, whose zero is arbitrary. n: cells."
+        f"of few cells every order once; their p is at least {1 / (1 + statistics['n_permutations']):.2g}. The ratio "
+        "of means has no meaning for z scores, whose zero is arbitrary. n: cells."
     )
     columns = ["test", "what it asks", "responses", "statistic", "estimate", "95 % interval", "p", "n"]
     columns += ["animals"] if over_animals else []

@@ -123,9 +123,15 @@ def check_shown(folder: str | Path, image_table: pd.DataFrame, images: np.ndarra
         How many of the scan's images are in the set and the same; 0 if the scan has them in another size, in which
         they cannot be compared.
 
-    Raises InputError that names those which differ.
+    Raises InputError that names those which differ, or if no image is of a class of the set.
     """
     manifest = _read_manifest(Path(folder))
+    if not set(image_table.image_class) & set(manifest.image_class):
+        raise InputError(
+            f"scan {scan}: shows images of class {_named(image_table)}, but was to show {Path(folder).name}, whose "
+            f"classes are {_named(manifest)}. Name images as in {Path(folder) / 'manifest.csv'}, or correct "
+            "loops.*.targets"
+        )
     with Image.open(Path(folder) / manifest.file.iloc[0]) as picture:
         if images.shape[1:] != picture.size[::-1]:
             return 0
@@ -139,6 +145,10 @@ def check_shown(folder: str | Path, image_table: pd.DataFrame, images: np.ndarra
         differ,
     )
     return len(ours)
+
+
+def _named(images: pd.DataFrame) -> str:
+    return ", ".join(sorted(set(images.image_class.astype(str))))
 
 
 def image_checksum(image: np.ndarray) -> str:

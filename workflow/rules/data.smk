@@ -42,9 +42,10 @@ rule import_scan:
     resources:
         mem_mb=by_size(1500, 0.15),
         runtime=by_size(30, 0.01),
+        # No param: a loop that is added later does not make its source, and all models of it, run again.
+        matching=lambda wildcards: CONFIG.matching.method if wildcards.scan in LOOP_SCANS else "none",
     params:
         source=scan_source,
-        matching=lambda wildcards: CONFIG.matching.method if wildcards.scan in LOOP_SCANS else "",
         code=code("import_scan"),
     message:
         "checking {wildcards.scan}"

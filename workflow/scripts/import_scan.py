@@ -10,16 +10,16 @@ from neurostatic.problems import InputError
 from neurostatic.store import write_json
 
 with door(snakemake):
-    source, matching = snakemake.params.source, snakemake.params.matching
+    source, matching = snakemake.params.source, snakemake.resources.matching
     if is_sensorium(source):
-        if matching:
+        if matching != "none":
             raise InputError(
                 f"{source}: a Sensorium file tree says nothing of stacks; it cannot be part of a closed loop"
             )
         verdict = sensorium_verdict(source)
     else:
         scan = read_scan(source)
-        if matching:
+        if matching != "none":
             require_stacks(scan, matching)
         verdict = scan_verdict(scan) | {"remarks": find_remarks(scan)}
     write_json({"source": source, **verdict, "provenance": origin(snakemake)}, snakemake.output[0])

@@ -52,6 +52,7 @@ def find_remarks(scan: Scan) -> list[str]:
         *_timestamp(scan),
         *repeat_remarks(n_trials, "trials.csv, columns image_class, image_id"),
         *_pictures(scan),
+        *_upright(scan),
     ]
     if scan.eye is not None and scan.treadmill is not None:  # the traces form
         remarks += [*_presentation(scan), *_filter_length(scan), *_behavior_gaps(scan.eye, scan.treadmill)]
@@ -168,6 +169,13 @@ def _timestamp(scan: Scan) -> list[str]:
         f"scan.yaml, key timestamp: {scan.info['timestamp']} has no time, midnight is taken; the monitor calibration "
         "nearest in time may be another one"
     ]
+
+
+def _upright(scan: Scan) -> list[str]:
+    height, width = scan.images.shape[1:3]
+    if height <= width:
+        return []
+    return [f"images.npy: images are {height} px high and {width} wide; are y and x exchanged? It is (image, y, x)"]
 
 
 def _pictures(scan: Scan) -> list[str]:

@@ -23,15 +23,6 @@ except InputError as error:
     raise WorkflowError(str(error)) from None
 
 
-absent = [
-    f"scans.{scan}: no such file or folder: {source}"
-    for scan, source in CONFIG.scans.items()
-    if source != SIMULATE and not Path(source).exists()
-]
-if absent:
-    raise WorkflowError("\n".join(absent))
-
-
 report: "workflow/report/run.rst"
 
 

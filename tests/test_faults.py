@@ -1,6 +1,8 @@
 """What goes wrong beside a job: damaged files, a full disk, two runs at once. A message, and the next run is right."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -62,6 +64,21 @@ def test_two_runs_at_once_are_refused(tmp_path):
     assert second.returncode != 0 and "cannot be locked" in second.stdout + second.stderr
     assert first.wait() == 0
     assert read_arrays(tmp_path / target).sizes["unit"] > 0
+
+
+def test_a_source_without_positions_is_refused_where_cells_are_matched(finished_loop, tmp_path):
+    """It was imported when it was in no loop, and nobody asked for positions then."""
+    copy_of_the_loop(finished_loop, tmp_path)
+    export, bare = tmp_path / "results/simulation/mouse1-day1", tmp_path / "bare"
+    shutil.copytree(export, bare, ignore=shutil.ignore_patterns("stack_coordinates.csv"))
+    verdict = tmp_path / "results/scans/mouse1-day1.json"
+    damage(verdict, json.dumps({**json.loads(verdict.read_text()), "source": "bare"}).encode())
+    target = "results/closed_loop/loop1/matches.csv"
+    run = snakemake(tmp_path, *SMALL, "--rerun-triggers", "mtime", "--forcerun", "match_cells", "--", target)
+    said = run.stdout + run.stderr
+    assert run.returncode != 0 and "Traceback" not in said, said
+    assert "match_cells: bare: neither stack_coordinates.csv nor field_registrations.csv is there" in said
+    assert not (tmp_path / target).exists()
 
 
 STORE = "results/datasets/mouse1-day1.zarr.zip"

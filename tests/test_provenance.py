@@ -65,7 +65,10 @@ def test_a_new_setting_is_no_change_of_code(copy):
     """It reaches the jobs that have it as a param; what works with settings is imported from where it stands."""
     before = {rule: hash_of(copy, rule) for rule in ("train_model", "simulate_scan")}
     path = copy / "neurostatic/config/sections.py"
-    path.write_text(path.read_text().replace("class Training:", "class Training:\n    new: int = key(1)\n", 1))
+    declared = path.read_text()
+    changed = declared.replace("class Training:\n", "class Training:\n    new: int = key(1)\n")
+    assert changed != declared
+    path.write_text(changed)
     assert {rule: hash_of(copy, rule) for rule in before} == before
     for file in [*(ROOT / "neurostatic").rglob("*.py"), *(ROOT / "workflow").rglob("*.py")]:
         if file.parent.name != "config":

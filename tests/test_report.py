@@ -43,7 +43,7 @@ from neurostatic.problems import InputError
 from neurostatic.provenance import checksum
 from neurostatic.report.figures_closed_loop import CONTROL_NAMES, truth_figure
 from neurostatic.report.figures_gallery import detailed_figure, gray_limit, seeds_figure, shown_figure
-from neurostatic.report.figures_models import epochs_of_kept, learning_figure
+from neurostatic.report.figures_models import kept_states, learning_figure
 from neurostatic.report.figures_stimuli import quality_figure
 from neurostatic.report.markup import percent
 from neurostatic.report.methods import methods_section
@@ -541,6 +541,8 @@ def test_probes_are_told_where_they_were_made(tree, tmp_path):
 
 
 def test_the_star_is_where_the_kept_state_was():
-    curve = pd.DataFrame({"epoch": [1, 2, 3, 4], "correlation_before": [0.1, 0.3, 0.2, 0.25]})
-    assert epochs_of_kept(curve, 0.300004) == 1  # an earlier state, scored before epoch 2
-    assert epochs_of_kept(curve, 0.32) == 4  # the last one, which no epoch came after
+    history = pd.DataFrame({"network": "a", "epoch": [1, 2, 3, 4], "correlation_before": [0.1, 0.3, 0.2, 0.25]})
+    history = pd.concat([history.assign(seed=seed) for seed in (1, 2)])
+    scores = pd.DataFrame({"network": "a", "seed": [1, 2], "tier": "validation", "pearson": [0.300004, 0.32]})
+    # an earlier state, scored before epoch 2; the last one, which no epoch came after
+    assert kept_states(history, scores) == {("a", 1): (1, 0.300004), ("a", 2): (4, 0.32)}

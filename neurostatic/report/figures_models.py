@@ -29,7 +29,7 @@ def learning_figure(
         best: model_type, network, seed of the best model of each type.
         networks: by name.
     """
-    kept = scores[scores.tier == "validation"].groupby(["network", "seed"]).pearson.mean()
+    kept = kept_states(history, scores)
     curves = dict(list(history.groupby(["network", "seed"])))
     shown = []
     for kind in TYPE_TITLES:
@@ -51,9 +51,7 @@ def learning_figure(
                     epochs_done, of_stage.correlation_before, line, color=color, linewidth=1.5, marker=marker, ms=4
                 )
             if model in colors:
-                score = kept.get(model, np.nan)
-                star = epochs_of_kept(curves[model], score), score
-                axis.plot(*star, "*", color=color, markersize=11, markeredgecolor="white", zorder=4)
+                axis.plot(*kept[model], "*", color=color, markersize=11, markeredgecolor="white", zorder=4)
         axis.legend(handles=handles, fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(0, -0.17))
         title += f": {len(models)} model{'' if len(models) == 1 else 's'}"
         name_axes(axis, title, "epochs trained", "validation correlation (mean over units)")
@@ -63,10 +61,18 @@ def learning_figure(
     return figure
 
 
-def epochs_of_kept(curve: pd.DataFrame, score: float) -> int:
-    """Epochs after which a model had the state that was kept; a state is scored before the next epoch."""
-    reached = curve.epoch[np.isclose(curve.correlation_before, score, atol=SAME_SCORE)]
-    return int(reached.iloc[0] - 1 if len(reached) else curve.epoch.max())
+def kept_states(history: pd.DataFrame, scores: pd.DataFrame) -> dict[tuple[str, int], tuple[int, float]]:
+    """(network, seed) -> epochs after which the model had the state that was kept, and its validation correlation.
+
+    A state is scored before the next epoch, if there is one. Tables as of `learning_figure`.
+    """
+    validation = scores[scores.tier == "validation"].groupby(["network", "seed"]).pearson.mean()
+    states = {}
+    for model, curve in history.groupby(["network", "seed"]):
+        score = float(validation.get(model, np.nan))
+        scored = curve.epoch[np.isclose(curve.correlation_before, score, atol=SAME_SCORE)]
+        states[model] = int(scored.iloc[0] - 1 if len(scored) else curve.epoch.max()), score
+    return states
 
 
 def _legend(

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from neurostatic.report.figures_models import TYPE_TITLES, epochs_of_kept, learning_figure, scores_figure
+from neurostatic.report.figures_models import TYPE_TITLES, kept_states, learning_figure, scores_figure
 from neurostatic.report.markup import NONE, count, figure, heading, number, paragraph, section, sentence, table
 from neurostatic.report.methods import BEST_MODELS
 from neurostatic.report.results import DatasetResult, Results
@@ -43,13 +43,11 @@ def models_section(results: Results) -> str:
 def _cut_off(dataset: DatasetResult) -> str:
     """How many trainings were ended by `training.max_epochs` while they still got better."""
     longest = dataset.configs["train_model"]["training"]["max_epochs"]
-    validation = dataset.scores[dataset.scores.tier == "validation"]
-    kept = validation.groupby(["network", "seed"]).pearson.mean()
-    models = dict(list(dataset.history.groupby(["network", "seed"])))
-    n_cut = sum(epochs_of_kept(curve, kept.get(model, np.nan)) == longest for model, curve in models.items())
+    kept = kept_states(dataset.history, dataset.scores)
+    n_cut = sum(epochs == longest for epochs, _ in kept.values())
     if not n_cut:
         return ""
-    return f" {n_cut} of {count(len(models), 'model')} still got better in the last of training.max_epochs = {longest}."
+    return f" {n_cut} of {count(len(kept), 'model')} still got better in the last of training.max_epochs = {longest}."
 
 
 def _networks_table(dataset: DatasetResult) -> str:

@@ -1,5 +1,12 @@
 """What the rules read, worked out from the config: named lists, and functions of the wildcards."""
 
+absent = [
+    f"scans.{scan}: no such file or folder: {source}"
+    for scan, source in CONFIG.scans.items()
+    if source != SIMULATE and not Path(source).exists()
+]
+if absent:  # Snakemake itself asks for it only where nothing was made of it yet
+    raise WorkflowError("\n".join(absent))
 LOOP_OF_TARGET = {target: loop for loop in CONFIG.loops.values() for target in loop.targets}
 SOURCES = list(dict.fromkeys(loop.source for loop in CONFIG.loops.values()))
 LOOP_SCANS = {scan for loop in CONFIG.loops.values() for scan in (loop.source, *loop.targets, *loop.oracle)}

@@ -27,8 +27,11 @@ with door(snakemake):
     verdicts = [snakemake.input.source_verdict, *snakemake.input.later_verdicts]
     exports = [Path(json.loads(Path(verdict).read_text())["source"]) for verdict in verdicts]
     files = list(zip(exports, [snakemake.input.source, *snakemake.input.later], strict=True))
-    by_structure = options["method"] == "structure"  # then positions are for the figures
-    placed = [somata(*file, read_stack_coordinates) if has_positions(file[0]) else NO_POSITIONS for file in files]
+    by_structure = options["method"] == "structure"  # then positions are for the figures, and may be missing
+    placed = [
+        NO_POSITIONS if by_structure and not has_positions(file[0]) else somata(*file, read_stack_coordinates)
+        for file in files
+    ]
     structures = [somata(*file, read_structure_matches) if by_structure else None for file in files]
     found, lost = [], []
     for i, scan in enumerate([*loop["targets"], *loop["oracle"]], start=1):

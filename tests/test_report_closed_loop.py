@@ -1,6 +1,7 @@
 """The report on closed loops: what was matched, what was left out, and every number of the tests."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from report_run import (
     KINDS,
     LOOP,
     N_SELECTED,
+    N_UNITS,
     SKIPPED,
     made,
     page_of,
@@ -38,9 +40,9 @@ from neurostatic.report.figures_matching import magnification, map_figure, match
 from neurostatic.report.figures_population import Cells, bars_figure
 from neurostatic.report.methods import methods_section
 from neurostatic.report.sections_closed_loop import closed_loop_in_short, closed_loop_section
-from neurostatic.report.sections_data import summary_section
 from neurostatic.report.sections_matching import left_out_parts, matching_parts, skipped_scans
 from neurostatic.report.sections_population import population_in_short, population_parts
+from neurostatic.report.sections_summary import summary_section
 from neurostatic.report.sections_tests import TESTS
 from neurostatic.report.style import IMAGE_LOOKS
 from neurostatic.store import write_arrays, write_table
@@ -427,3 +429,31 @@ def test_the_page_knows_every_image_and_every_test():
     summary = pool_confusions([rows.assign(mu_resp=np.random.default_rng(0).gamma(2.0, 1.0, 18))])
     made = loop_tests({"a": summary}, "normalized", seed=0, n_permutations=10, n_resamples=10)
     assert set(made.test) == set(TESTS)
+
+
+def test_the_page_begins_with_what_speaks_against_it(tree):
+    """Nothing where nothing does; else one line each, with its numbers."""
+    results = read(tree, with_loop=True)
+    mouse, loop = results.datasets["mouse"], results.loops["loop1"]
+    predicts = mouse.selection.assign(cnn_corr=0.5, lin_corr=0.499)
+    alike = loop.oracle.assign(p_value=0.049)
+    fine = replace(
+        results,
+        datasets={"mouse": replace(mouse, selection=predicts)},
+        loops={"loop1": replace(loop, oracle=alike)},
+    )
+    assert "Look at this first" not in words_of(summary_section(fine))
+
+    def first_lines(**changed) -> list[str]:
+        section = summary_section(replace(fine, **changed))
+        return re.findall(r"<li>(.*?)</li>", section.split("Look at this first")[1].split("</ul>")[0])
+
+    worse = {"mouse": replace(mouse, selection=predicts.assign(cnn_corr=0.499))}
+    (line,) = first_lines(datasets=worse)
+    assert "mouse: the CNN predicts no better than the linear model (test correlation 0.499 and 0.499" in line
+    assert f"mean over {N_UNITS} units" in line
+    unshown = loop.tests[loop.tests.kind != "mei_vs_gabor"]
+    (line,) = first_lines(loops={"loop1": replace(loop, oracle=alike, tests=unshown)})
+    assert "loop1: MEI against Gabor could not be compared" in line and "shown in day3?" in line
+    (line,) = first_lines(loops={"loop1": replace(loop, oracle=loop.oracle.assign(p_value=0.05))})
+    assert "the cells found again in day5 respond no more like their own" in line and "p = 0.05" in line

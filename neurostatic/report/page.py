@@ -8,9 +8,10 @@ from neurostatic.report.markup import count
 from neurostatic.report.methods import methods_section, origin_section
 from neurostatic.report.results import Results
 from neurostatic.report.sections_closed_loop import closed_loop_section
-from neurostatic.report.sections_data import data_section, oracle_section, summary_section
+from neurostatic.report.sections_data import data_section, oracle_section
 from neurostatic.report.sections_models import models_section
 from neurostatic.report.sections_stimuli import meis_section, stimuli_section
+from neurostatic.report.sections_summary import summary_section
 from neurostatic.report.sections_truth import truth_section
 from neurostatic.store import written_whole
 

@@ -1,4 +1,4 @@
-"""The page's first sections: what was found in short, the recordings, and how reliable the units are."""
+"""The page's sections on the recordings, and on how reliable their units are."""
 
 import numpy as np
 import pandas as pd
@@ -11,24 +11,14 @@ from neurostatic.report.markup import (
     heading,
     number,
     paragraph,
-    percent,
     section,
     sentence,
     table,
 )
 from neurostatic.report.results import TIERS, DatasetResult, Results, ScanResult
-from neurostatic.report.sections_closed_loop import closed_loop_in_short
 from neurostatic.report.style import finite
-from neurostatic.statistics import slope_through_origin
 
 REPEATING_P = 0.01
-PREDICTION = ["data set", "units", "oracle", "CNN", "of oracle", "linear", "of oracle", "noiseless rate", "selected"]
-PREDICTION_CAPTION = (
-    "Oracle: how well repeats of an image predict each other, median over units. CNN, linear: correlation of the best "
-    "single seed of each type with single test trials, mean over units, with the pupil and running of each trial; of "
-    "oracle: the slope of that against the oracle. Noiseless rate: what a perfect model would reach, known for the "
-    "virtual mouse only. Selected: units of which MEIs were made."
-)
 DROPPED = {
     "excluded": "marked as excluded",
     "response": "no response: outside the recording, or a flip missing",
@@ -37,46 +27,6 @@ DROPPED = {
     "withheld": "responses withheld",
     "leaking": "picture also in a higher tier",
 }
-
-
-def summary_section(results: Results) -> str:
-    """What was found: how well models predict, whether neurons prefer their own images, and of which scans."""
-    predicted = [[name, *_dataset_in_short(dataset, results)] for name, dataset in results.datasets.items()]
-    prediction = table(PREDICTION, predicted, "How well are neurons predicted?", PREDICTION_CAPTION)
-    columns = ["scan", "animal-session-scan", "day", "stimuli", "trials kept", "units", "modeled", "selected"]
-    rows = [[name, *_scan_in_short(name, scan, results)] for name, scan in results.scans.items()]
-    caption = "Units are somata; modeled are those of the wanted area and layer; of the selected ones MEIs were made."
-    scans = table(columns, rows, "Scans.", caption)
-    return section("summary", "In short", prediction, *closed_loop_in_short(results), scans)
-
-
-def _scan_in_short(name: str, scan: ScanResult, results: Results) -> list[object]:
-    info = scan.attributes
-    parts = [str(info[part]) for part in ("animal_id", "session", "scan_idx") if part in info]
-    tables = [dataset.selection for dataset in results.datasets.values() if name in dataset.scans]
-    modeled = [int((units.scan == name).sum()) for units in tables]
-    selected = [int(((units.scan == name) & units.hu_rank.notna()).sum()) for units in tables]
-    return [
-        "-".join(parts) or NONE,
-        info.get("day", NONE),
-        info.get("stim_type", NONE),
-        sum(scan.trials.values()),
-        scan.n_units,
-        *(", ".join(map(str, numbers)) or NONE for numbers in (modeled, selected)),
-    ]
-
-
-def _dataset_in_short(dataset: DatasetResult, results: Results) -> list[str]:
-    selection, noiseless = dataset.selection, _noiseless(dataset, results)
-    oracle = finite(selection.oracle)
-    cells = [number(np.median(oracle) if len(oracle) else np.nan)]
-    for column in ("cnn_corr", "lin_corr"):
-        test = finite(selection[column])
-        cells.append(number(test.mean() if len(test) else np.nan))
-        cells.append(percent(slope_through_origin(selection.oracle, selection[column])))
-    known = finite(np.nan if noiseless is None else noiseless)
-    ceiling = number(known.mean() if len(known) else np.nan)
-    return [str(len(oracle)), *cells, ceiling, f"{len(dataset.selected)} of {len(selection)}"]
 
 
 def oracle_in_words(selection: pd.DataFrame) -> str:
@@ -93,7 +43,7 @@ def noiseless_in_words(noiseless: np.ndarray) -> str:
     return f"noiseless rate predicts single trials with a mean correlation of {mean} (n = {count(len(values), 'unit')})"
 
 
-def _noiseless(dataset: DatasetResult, results: Results) -> np.ndarray | None:
+def noiseless_rates(dataset: DatasetResult, results: Results) -> np.ndarray | None:
     """Ceiling of the units of a data set's scans; None where the truth is not known."""
     if results.ceiling is None:
         return None
@@ -154,7 +104,7 @@ def oracle_section(results: Results) -> str:
     """How well repeats predict each other, and where the truth is known, how well anything could."""
     parts = []
     for name, dataset in results.datasets.items():
-        noiseless = _noiseless(dataset, results)
+        noiseless = noiseless_rates(dataset, results)
         parts += [heading(name)] if len(results.datasets) > 1 else []
         words = oracle_in_words(dataset.selection)
         missing = len(dataset.selection) - len(finite(dataset.selection.oracle))

@@ -12,14 +12,15 @@ import numpy as np
 import torch
 from speed_training import SCAN, ours, peer_of
 
-from neurostatic.config import Meis, read_config
+from neurostatic.config import Gabors, Meis, read_config
 from neurostatic.models.ensembles import Ensemble
 from neurostatic.models.files import TrainedNetwork
 from neurostatic.models.networks import CorePlusReadout
 from neurostatic.stimuli.ascent import blur, precondition_gradient
 from neurostatic.stimuli.contrast import match_many
-from neurostatic.stimuli.gabors import GaborGrid, best_gabors, create_gabor, pixel_matched
-from neurostatic.stimuli.meis import Scale, make_meis, start_images
+from neurostatic.stimuli.gabors import best_gabors, candidates, create_gabor, pixel_matched
+from neurostatic.stimuli.meis import make_meis, start_images
+from neurostatic.stimuli.scale import Scale
 
 ROOT = Path(__file__).parents[1]
 MEAN_PX, STD_PX = 111.0, 60.0
@@ -31,7 +32,8 @@ SILENT = len  # a report that says nothing
 PUBLISHED = Meis(tuning_points=10)  # set 0 of the published optimizer, 1,000 steps
 AT_CONTRAST = replace(PUBLISHED, blur=False, train_norm_px=11.0)  # its set 1
 PROJECTED = replace(PUBLISHED, optimizer="projected", contrast_px=11.0)  # the highest response at this contrast
-SOME_GABORS = GaborGrid(wavelengths_px=(10,), orientations_deg=(45,), sigmas_px=(5,))  # 364 of the 72,800
+SOME_GABORS = Gabors(wavelengths_px=(10,), orientations_deg=(45,), sigmas_px=(5,))
+N_SOME_GABORS, N_GABORS = len(candidates(SOME_GABORS)), len(candidates(Gabors()))  # 364 of 72,800
 
 
 def networks() -> list[torch.nn.Module]:
@@ -102,9 +104,9 @@ def our_gabors(ensemble: Ensemble) -> np.ndarray:
 def gabors_in_batches(peers: list[torch.nn.Module]) -> np.ndarray:
     """The same: all candidates in batches through all networks."""
     prepare, responses = pixel_matched(), []
-    candidates = SOME_GABORS.table().to_numpy()
-    for start in range(0, len(candidates), 256):
-        images_px = prepare(np.stack([create_gabor(36, 64, *values) for values in candidates[start : start + 256]]))
+    tried = candidates(SOME_GABORS).to_numpy()
+    for start in range(0, len(tried), 256):
+        images_px = prepare(np.stack([create_gabor(36, 64, *values) for values in tried[start : start + 256]]))
         images = torch.as_tensor((images_px[:, None] - MEAN_PX) / STD_PX, dtype=torch.float32)
         with torch.no_grad():
             responses.append(torch.stack([peer(images) for peer in peers]).mean(0).numpy())

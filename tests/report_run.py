@@ -22,7 +22,7 @@ from neurostatic.config import (
     Stimuli,
     Training,
 )
-from neurostatic.fitting.ensembles import summarize_scores
+from neurostatic.fitting.evaluation import summarize_scores
 from neurostatic.fitting.selection import best_models
 from neurostatic.fitting.training import HISTORY
 from neurostatic.provenance import provenance

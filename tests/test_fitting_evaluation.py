@@ -6,8 +6,8 @@ from golden import BEHAVIOR, EYE, NETWORK_F, images_f, network_f
 from neurostatic.data.datasets import Normalization
 from neurostatic.data.datasets.normalization import scaling_factors
 from neurostatic.data.reliability import cc_abs, cc_norm, feve
-from neurostatic.fitting.ensembles import evaluate_models, summarize_scores
-from neurostatic.fitting.evaluation import predict, score_tiers, score_units
+from neurostatic.fitting.evaluation import evaluate_models, summarize_scores
+from neurostatic.fitting.scores import predict, score_tiers, score_units
 from neurostatic.fitting.tensors import TierTensors
 from neurostatic.models import CorePlusReadout
 
@@ -124,7 +124,7 @@ def test_scores_do_not_depend_on_how_many_units_are_scored_at_a_time(monkeypatch
     generator = torch.Generator().manual_seed(0)
     predicted, responses = torch.randn(2, 30, 11, generator=generator)
     whole = score_units(predicted, responses)
-    monkeypatch.setattr("neurostatic.fitting.evaluation.SCORED_UNITS", 4)
+    monkeypatch.setattr("neurostatic.fitting.scores.SCORED_UNITS", 4)
     assert torch.equal(score_units(predicted, responses), whole)
 
 

@@ -154,10 +154,10 @@ def test_units_without_a_score_are_not_chosen():
     ("change", "config", "step"),
     [
         ({}, {"top_fraction": 0.0}, "top 0% by oracle"),
-        ({}, {"edge_um": 200.0}, "more than 200.0 um inside their field"),
+        ({}, {"edge_um": 200.0}, "more than 200 um inside their field"),
         ({"lin_corr": np.nan}, {}, "test score of both models"),
-        ({"cnn_corr": 0.3}, {}, "70.0th percentile"),
-        ({}, {"percentile": 100.0}, "100.0th percentile"),
+        ({"cnn_corr": 0.3}, {}, "above percentile 70 of both"),
+        ({}, {"percentile": 100.0}, "above percentile 100 of both"),
     ],
 )
 def test_an_empty_selection_names_the_step_that_took_the_last_unit(change, config, step):

@@ -12,7 +12,7 @@ from neurostatic.config import DataConfig, Preprocessing, Training
 from neurostatic.data import build_dataset, open_multi_dataset, read_scan
 from neurostatic.data.datasets import multi
 from neurostatic.fitting.early_stopping import early_stopping
-from neurostatic.fitting.evaluation import predict, score_units
+from neurostatic.fitting.scores import predict, score_units
 from neurostatic.fitting.tensors import StoredResponses, TierTensors
 from neurostatic.fitting.training import _train_epoch, cycle_scans, poisson_loss, train_network
 from neurostatic.models import CorePlusReadout
@@ -135,22 +135,6 @@ def test_early_stopping_at_the_last_epoch():
     expected = [(499, 0.10), (500, 0.20)], 2, 5 - 2
     assert run_early_stopping(CURVE, patience=3, start=498) == expected
     assert run_early_stopping(CURVE, patience=3, start=500) == ([], 0, 3 - 2)
-
-
-def test_early_stopping_that_looks_every_second_epoch():
-    """G25."""
-    yielded, state, calls = run_early_stopping(CURVE, patience=2, interval=2)
-    values = [0.10, 0.25, 0.25, 0.26, 0.25, 0.30, 0.31, 0.31]
-    assert yielded == [(i + 1, values[i // 2]) for i in range(16)]
-    assert (state, calls) == (12, 11 - 2)
-
-
-def test_early_stopping_that_keeps_the_last_state_or_minimizes():
-    """G25."""
-    assert run_early_stopping(CURVE, patience=3, restore_best=False)[1] == 5
-    falling = [5, 4, 4.5, 4.6, 3, 3, 3.1]
-    expected = [(1, 5), (2, 4), (3, 4.5)], 1, 6 - 2
-    assert run_early_stopping(falling, patience=2, maximize=False) == expected
 
 
 def test_early_stopping_when_the_objective_is_not_finite():

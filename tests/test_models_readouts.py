@@ -244,6 +244,20 @@ def test_positive_features():
     assert not torch.allclose(response, small_readout(config_of("skipping"))(SMALL_MAPS))
 
 
+def test_a_read_of_single_units_brings_points_and_features_back_too():
+    """Of a network that still learns: image by image, or all at once, the same."""
+    readout = small_readout(config_of("skipping", positive=True))
+    with torch.no_grad():
+        readout.grid.mul_(3.0)
+    units = torch.tensor([2, 1])
+    maps = SMALL_MAPS[:2]
+    points = readout.points(2, None, units)
+    assert points.abs().max() <= 1
+    paired = readout.read(maps, points, units)
+    torch.testing.assert_close(paired, readout(maps)[torch.arange(2), units])
+    assert readout.features.min() == 0
+
+
 @pytest.mark.parametrize(
     ("config", "straight", "shifted"),
     [

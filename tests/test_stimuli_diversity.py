@@ -8,9 +8,11 @@ from torch.nn.functional import elu
 
 from neurostatic.config import Meis
 from neurostatic.stimuli.diversity import diverse_ascent, diverse_images, diversity
+from neurostatic.stimuli.scale import Scale
 
 Y, X = np.mgrid[:36, :64].astype(float)
 MEAN_PX, STD_PX = 112.0, 60.0
+SCALE = Scale(MEAN_PX, STD_PX)
 BOUNDS = (-MEAN_PX / STD_PX, (255 - MEAN_PX) / STD_PX)
 SILENT = len  # a report that says nothing
 
@@ -42,7 +44,7 @@ def mei_of(units, contrast_px=12.0):
 def diverse(units, mei_px=None, unit_ids=None, **settings):
     mei_px = mei_of(units) if mei_px is None else mei_px
     unit_ids = [10 + unit for unit in units] if unit_ids is None else unit_ids
-    return diverse_images(respond, torch.tensor(units), mei_px, MEAN_PX, STD_PX, ["a"] * len(units), unit_ids,
+    return diverse_images(respond, torch.tensor(units), mei_px, SCALE, ["a"] * len(units), unit_ids,
                           report=SILENT, **settings)  # fmt: skip
 
 
@@ -195,7 +197,7 @@ def test_a_ratio_out_of_reach_is_a_failure():
         distance = (images - torch.as_tensor((mei_of([0])[0] - MEAN_PX) / STD_PX)).square().sum((1, 2))
         return (torch.exp(-50 * distance) + 1e-9).float()
 
-    found = diverse_images(narrow, torch.zeros(1, dtype=int), mei_of([0]), MEAN_PX, STD_PX, ["a"], [1], steps=3,
+    found = diverse_images(narrow, torch.zeros(1, dtype=int), mei_of([0]), SCALE, ["a"], [1], steps=3,
                            n_images=3, report=SILENT)  # fmt: skip
     assert "0.85 of the MEI's response" in found.failed.values[0]
     assert np.isnan(found.diverse).all() and np.isnan(found.ratio).all()

@@ -3,14 +3,15 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.ndimage import rotate
 
+from neurostatic.config import Gabors
 from neurostatic.data.calibration import MonitorCalibration
 from neurostatic.problems import InputError
 from neurostatic.stimuli.contrast import match_stats
 from neurostatic.stimuli.gabors import (
     LIMITS,
     PARAMETERS,
-    GaborGrid,
     best_gabors,
+    candidates,
     create_gabor,
     gabor_stimulus,
     luminance_matched,
@@ -29,7 +30,7 @@ CUBIC = MonitorCalibration(LEVELS, 2.6e-4 * LEVELS**2.1 + 0.35, interpolation="c
 MONOTONE = MonitorCalibration(LEVELS, 2.6e-4 * LEVELS**2.1 + 0.35)
 BRIGHT_LEVELS = np.arange(0, 256, 15)
 BRIGHT = MonitorCalibration(BRIGHT_LEVELS, 0.4 + 42 * (BRIGHT_LEVELS / 255) ** 1.7, interpolation="cubic")
-SMALL_GRID = GaborGrid((0, 90), (7, 10), (0, 45, 90), (3, 5), (-0.1, 0, 0.1), (-0.05, 0))
+SMALL_GRID = Gabors("grid", (0, 90), (7, 10), (0, 45, 90), (3, 5), (-0.1, 0, 0.1), (-0.05, 0))
 LINE = (90, 10, 45, 5, 0.1, -0.2)  # of check 22
 
 
@@ -75,7 +76,7 @@ def test_create_gabor_golden(parameters, total, std, top, at, low, points):
 def test_create_gabor_of_the_closed_loop():
     """Loop 22: mean 0.00029056 of the Gabor; range 1 has 72,800."""
     assert create_gabor(36, 64, *LINE).mean(dtype=float) == pytest.approx(0.00029056, rel=2e-5)
-    assert len(GaborGrid()) == 72800
+    assert len(candidates(Gabors())) == 72800
     assert_array_equal(create_gabor(), create_gabor(36, 64, 0, 10, 0, 5, 0, 0))
 
 
@@ -116,9 +117,9 @@ def test_create_gabor_refuses():
 
 def test_grid_order_and_item_31234():
     """C30: 72,800 items; item 31234 = (90, 15, 90, 7, -0.2, 0.1)."""
-    grid = GaborGrid()
-    table = grid.table()
-    assert len(table) == len(grid) == 72800 and tuple(table.columns) == PARAMETERS
+    grid = Gabors()
+    table = candidates(grid)
+    assert len(table) == 72800 and tuple(table.columns) == PARAMETERS
     assert_allclose(table.loc[31234], [90, 15, 90, 7, -0.2, 0.1])
     assert_allclose(table.iloc[[0, 1, 13]].dx, [-0.3, -0.25, -0.3])
     assert_allclose(grid.orientations_deg, np.linspace(0, 180, 8, endpoint=False))
@@ -126,14 +127,14 @@ def test_grid_order_and_item_31234():
     assert_allclose(grid.dxs, np.linspace(-0.3, 0.3, 13), atol=1e-12)
     assert [int(dx * 64) for dx in grid.dxs] == [-int(dx * 64) for dx in grid.dxs[::-1]]
     with pytest.raises(ValueError, match="at least one value"):
-        GaborGrid(dys=())
+        best_gabors(random_units(1), pixel_matched(), Gabors(dys=()))
     with pytest.raises(ValueError, match="sigma_px"):
-        GaborGrid(sigmas_px=(3, 0))
+        best_gabors(random_units(1), pixel_matched(), Gabors(sigmas_px=(3, 0)))
 
 
 def test_item_31234_on_the_monitor():
     """C30: in px mean 148.422016, std 19.315421, [17, 30] 174.836700; in luminance 9.973695, 1.981462."""
-    gabor = create_gabor(36, 64, *GaborGrid().table().loc[31234])
+    gabor = create_gabor(36, 64, *candidates(Gabors()).loc[31234])
     image_px = luminance_matched(CUBIC)(gabor)
     found = [image_px.mean(), image_px.std(), image_px[17, 30]]
     assert_allclose(found, [148.422016, 19.315421, 174.836700], atol=1e-4)  # the table's tolerance
@@ -155,8 +156,8 @@ def test_gabor_responses_golden():
 def test_best_gabor_golden():
     """C31: the best of 1152 candidates, 3.248102 at (0, 10, 45, 3, 0, -0.05)."""
     orientations, dxs = (0, 45, 90, 135), (-0.1, -0.05, 0, 0.05)
-    grid = GaborGrid((0, 90, 180, 270), (7, 10, 15), orientations, (3, 5), (-0.1, 0, 0.1), dxs)
-    assert len(grid) == 1152
+    grid = Gabors("grid", (0, 90, 180, 270), (7, 10, 15), orientations, (3, 5), (-0.1, 0, 0.1), dxs)
+    assert len(candidates(grid)) == 1152
     best = best_gabors(lambda px: linear_elu(px)[:, None], pixel_matched(), grid, report=lambda text: None)
     assert best.activation.item() == pytest.approx(3.248102, abs=3e-6)  # published in float32; ours is 3.248100
     assert [best[name].item() for name in PARAMETERS] == [0, 10, 45, 3, 0, -0.05]
@@ -180,7 +181,7 @@ def test_matching_many_equals_matching_one_by_one(target):
         return low + (high - low) / 255 * luminance_matched(linear, mean, contrast)(images)
 
     rng = np.random.default_rng(1)
-    images = [create_gabor(36, 64, *row) for row in GaborGrid().table().to_numpy()[::521]]
+    images = [create_gabor(36, 64, *row) for row in candidates(Gabors()).to_numpy()[::521]]
     images += [100 * images[3], 1e-3 * images[3], rng.normal(size=(36, 64)), rng.random((36, 64)) > 0.9]
     images += [np.eye(36, 64), -np.eye(36, 64), np.full((36, 64), 7.0), (X == 3) & (Y == 9), X > 31]
     images = np.stack(images).astype(float)
@@ -223,7 +224,7 @@ def test_best_gabors_equal_brute_force(batch_size):
         return respond(images_px)
 
     best = best_gabors(respond_px, prepare, SMALL_GRID, batch_size=batch_size, report=lambda text: None)
-    table = SMALL_GRID.table()
+    table = candidates(SMALL_GRID)
     low, high = MONOTONE.darkest_cd_m2, MONOTONE.brightest_cd_m2
     gabors = np.stack([create_gabor(36, 64, *row) for row in table.to_numpy()])
     images_px = MONOTONE.pixel(plain(gabors, 10, 2, low, high))
@@ -271,7 +272,7 @@ def test_best_gabors_ties_and_failed_units():
 def test_best_gabors_report_and_refuse():
     lines = []
     one = best_gabors(random_units(2), pixel_matched(), SMALL_GRID, batch_size=6, report=lines.append)
-    assert len(lines) == 10 and lines[-1] == "Gabors: 144 of 144, 0 s left"
+    assert len(lines) == 10 and lines[-1] == "144 of 144 Gabors (about 0 s left)"
     two = best_gabors(random_units(2), pixel_matched(), SMALL_GRID, batch_size=6, report=lines.append)
     assert one.identical(two)
     with pytest.raises(ValueError, match=r"expected responses \(144, unit\)"):

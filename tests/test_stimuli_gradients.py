@@ -9,9 +9,11 @@ from torch.nn.functional import elu
 from neurostatic.config import Meis
 from neurostatic.stimuli.ascent import ascend
 from neurostatic.stimuli.gradients import grad_rfs, gradient_spectra, gradient_spectrum, image_gradients, point_rfs
+from neurostatic.stimuli.scale import Scale
 
 Y, X = np.mgrid[:36, :64].astype(float)
 MEAN_PX, STD_PX = 112.0, 60.0
+SCALE = Scale(MEAN_PX, STD_PX)
 SILENT = len  # a report that says nothing
 START_PX = 128 + 8 * np.sin(1.7 * Y + 0.9 * X)
 
@@ -49,12 +51,12 @@ def analytic(unit, z):
 
 
 def images_and_gradients(units, **batch):
-    return image_gradients(respond, questions(*units), IMAGES_PX, MEAN_PX, STD_PX, **batch)
+    return image_gradients(respond, questions(*units), IMAGES_PX, SCALE, **batch)
 
 
 def make_rfs(units, **config):
     start = np.stack([START_PX] * len(units))
-    return grad_rfs(respond, questions(*units), start, MEAN_PX, STD_PX, Meis(**config), report=SILENT)
+    return grad_rfs(respond, questions(*units), start, SCALE, Meis(**config), report=SILENT)
 
 
 def test_point_rfs():
@@ -119,9 +121,9 @@ def test_a_broken_unit_breaks_no_other():
     found = images_and_gradients((BROKEN, ENERGY), batch_images=5)
     assert np.isnan(found.gradient[0]).all()
     assert_array_equal(found.gradient[1], images_and_gradients((ENERGY,), batch_images=5).gradient[0])
-    spectrum = gradient_spectrum(found.gradient, 3)
-    assert np.isnan(spectrum.eigenvalue[0]).all() and np.isnan(spectrum.share[0]).all()
-    assert np.isfinite(spectrum.share[1]).all()
+    broken, whole = (gradient_spectrum(of_unit, 3) for of_unit in found.gradient)
+    assert np.isnan(broken.eigenvalue).all() and np.isnan(broken.share).all()
+    assert np.isfinite(whole.share).all()
 
 
 @pytest.mark.parametrize("n_images", [2, 9, 24, 60])
@@ -141,14 +143,15 @@ def test_spectrum_equals_the_covariance_of_pixels(n_images):
 def test_spectra_tell_a_filter_from_a_phase_invariant_unit():
     """One direction behind an output nonlinearity, two of a pair of filters; a constant gradient has no variance."""
     units = (NONLINEAR, ENERGY, LINEAR)
-    spectra = gradient_spectra(respond, questions(*units), IMAGES_PX, MEAN_PX, STD_PX, components=4)
+    spectra = gradient_spectra(respond, questions(*units), IMAGES_PX, SCALE, components=4)
     assert spectra.share.dims == ("unit", "component") and spectra.share.shape == (3, 4)
     assert spectra.share[0, 0] > 1 - 1e-9
     assert spectra.share[1, 0] < 0.97 and spectra.share[1, 1] > 1 - 1e-9
     assert np.isnan(spectra.share[2]).all()
     assert_allclose(spectra.eigenvalue[2], 0, atol=1e-9)
     kept = images_and_gradients(units)
-    assert_allclose(spectra.eigenvalue, gradient_spectrum(kept.gradient, 4).eigenvalue, rtol=1e-6, atol=1e-9)
+    each = [gradient_spectrum(of_unit, 4).eigenvalue for of_unit in kept.gradient]
+    assert_allclose(spectra.eigenvalue, each, rtol=1e-6, atol=1e-9)
     assert_array_equal(spectra.response, kept.response)
 
     # By hand: the gradient is a EVEN + b ODD, so that the covariance of (a, b) in their plane has the same eigenvalues.

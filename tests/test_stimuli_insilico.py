@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from neurostatic.stimuli.contrast import set_contrast
 from neurostatic.stimuli.insilico import adjust_contrast, insilico_confusion, shift_responses
 
 Y, X = np.mgrid[:36, :64].astype(float)
@@ -72,8 +71,15 @@ def test_adjust_contrast_leaves_alone_what_fits():
     image, clipped, _ = adjust_contrast(IMAGE, 4, 100)
     assert clipped is False
     assert_allclose((image.mean(), image.std()), (100, 4), atol=1e-12)
-    assert_allclose(image, set_contrast(IMAGE, 4, 100), atol=1e-12)
-    assert_allclose(adjust_contrast(IMAGE, 60, 111, force=False)[0], set_contrast(IMAGE, 60, 111), atol=1e-12)
+    assert_allclose(image, (IMAGE - IMAGE.mean()) * (4 / IMAGE.std()) + 100, atol=1e-12)
+
+
+def test_adjust_contrast_without_force():
+    """The image is scaled and clipped, and nothing makes up for what was clipped."""
+    out, clipped, contrast = adjust_contrast(IMAGE, 60, 111, force=False)
+    assert clipped is True and contrast == out.std()
+    assert_allclose([out.mean(), out.std()], [111.224074, 30.231067], rtol=1e-7)
+    assert_allclose(out[[20, 0], [34, 0]], [0, 110.861103], rtol=1e-7)
 
 
 def test_adjust_contrast_equals_the_slow_search():
@@ -88,7 +94,7 @@ def test_adjust_contrast_equals_the_slow_search():
         found, clipped, _ = adjust_contrast(image, contrast, mean, steps=200)
         assert clipped
         assert_allclose(found, slow_adjust(image, contrast, mean, 0, 255, 200), atol=1e-9)
-        lowered += set_contrast(image, contrast, mean).mean() > mean
+        lowered += adjust_contrast(image, contrast, mean, force=False)[0].mean() > mean
     assert 0 < lowered < 10
 
 
@@ -122,9 +128,9 @@ def test_every_image_is_shown_to_every_unit():
     # Images of other units: no longer its own that a unit prefers.
     mixed = insilico_confusion(images[[1, 2, 3, 0]], IDS, respond_all)
     assert_array_equal(mixed.argmax("image_unit_id"), [3, 0, 1, 2])
-    clipped, forced = (insilico_confusion(images, IDS, respond_all, contrast_px=50, force=f) for f in (False, True))
+    forced = insilico_confusion(images, IDS, respond_all, contrast_px=50)
     assert_allclose(forced.contrast_px, 50, atol=0.1)
-    assert (clipped.contrast_px < 40).all()
+    assert all(adjust_contrast(image, 50, 111, force=False)[2] < 40 for image in images)
 
 
 def test_an_image_that_failed_stays_nan_and_touches_no_other():

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.ndimage import gaussian_filter
 
-from neurostatic.stimuli.masks import erode, first_hull, mask_image, tight_mask, tight_masks
+from neurostatic.stimuli.masks import erode, first_hull, mask_image, tight_masks
 
 Y, X = np.mgrid[:36, :64].astype(float)
 BIAS, SCALE = 112.0, 60.0
@@ -96,6 +96,11 @@ def test_mask_image():
     )
 
 
+def tight_mask(mei, respond, *options, **limit):
+    """The mask of one MEI."""
+    return tight_masks(mei[None], lambda images, _: respond(images), *options, **limit).isel(unit=0)
+
+
 def test_tight_mask_of_a_linear_unit():
     result = tight_mask(IMAGE, linear_unit)
     assert int(result.erosions) == 3
@@ -143,7 +148,7 @@ def test_units_in_lock_step_equal_units_alone_and_failures_touch_nobody():
 
     together = tight_masks(meis, respond_paired)
     assert together.failed.values[:2].tolist() == ["", ""]
-    assert "flat" in str(together.failed.values[2])
+    assert "no pixel of the MEI deviates by 1 standard deviations" in str(together.failed.values[2])
     assert "stays above the target" in str(together.failed.values[3])
     assert "not finite" in str(together.failed.values[4])
     assert np.isnan(together.reduction_ratio.values[2:]).all()

@@ -14,7 +14,8 @@ from neurostatic.config import Meis, Network
 from neurostatic.models import CorePlusReadout, Ensemble, TrainedNetwork
 from neurostatic.stimuli import ascent as recipe
 from neurostatic.stimuli.batches import images_that_fit, in_batches
-from neurostatic.stimuli.meis import Scale, jitter_offsets, make_meis, optimize, score_meis, start_images
+from neurostatic.stimuli.meis import jitter_offsets, make_meis, optimize, score_meis, start_images
+from neurostatic.stimuli.scale import Scale
 from neurostatic.stimuli.tuning import contrast_tuning
 
 Y, X = np.mgrid[:36, :64].astype(float)
@@ -473,3 +474,16 @@ def test_the_projected_optimizer_makes_meis_too():
     silent = toy_meis(respond=toy((1.0, 0.0, np.nan)), optimizer="projected", tuning_points=20)
     assert silent.failed.values[0] == "" and "gradient" in silent.failed.values[1]
     assert "not finite" in silent.failed.values[2]
+
+
+def test_noise_is_no_mei():
+    """A unit that responds to the whole noise only, and not to the fraction of it from which the ascent begins."""
+    noise = torch.as_tensor((TOY_START_PX[0] - MEAN_PX) / STD_PX, dtype=torch.float32)
+    noise = noise - noise.mean()
+
+    def respond(images, units):
+        return torch.relu((images * noise).sum((1, 2)) - 0.5 * (noise**2).sum())
+
+    meis = toy_meis((0,), respond, optimizer="projected", tuning_points=20)
+    assert meis.evaluations == 1 and "no gradient" in meis.failed.values[0]
+    assert np.isnan(meis.mei).all() and np.isnan(meis.activation).all()

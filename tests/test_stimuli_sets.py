@@ -52,7 +52,7 @@ def stimuli():
     def respond(images, rows):
         return images.mean(axis=(1, 2)) + rows
 
-    return mei_vs_rf_set(UNITS, CNN, LINEAR, MONITOR, respond=respond)
+    return mei_vs_rf_set(UNITS, CNN, LINEAR, MONITOR, respond_paired=respond)
 
 
 def test_pairs_share_an_id_in_order_of_rank_and_shift(stimuli):
@@ -148,10 +148,12 @@ def test_all_faults_of_the_input_are_named():
     ("units", "linear", "said"),
     [
         (UNITS.drop(columns="hu_rank"), LINEAR, "column 'hu_rank' of units is missing"),
-        (UNITS, LINEAR[:3], r"both classes need \(4 units, y, x\) images"),
+        (UNITS, LINEAR[:3], r"needed are \(4 units, y, x\) images"),
         (UNITS, LINEAR[:, :20], "in the size of the MEIs"),
         (UNITS.assign(hu_rank=np.nan), LINEAR, "no unit has a hu_rank below 150"),
         (UNITS.assign(hu_rank="first"), LINEAR, "hu_rank must be a number or empty"),
+        (UNITS.assign(hu_rank=[0, 0.5, 1, 2]), LINEAR, "hu_rank must be whole, from 0"),
+        (UNITS.assign(hu_rank=[-1, 0, 1, 2]), LINEAR, "hu_rank must be whole, from 0"),
         (UNITS.assign(unit_id=["a", "b", "c", "d"]), LINEAR, "unit_id must be a whole number"),
     ],
 )
@@ -227,6 +229,12 @@ def test_a_folder_with_other_files_is_left_alone(stimuli, tmp_path):
     with pytest.raises(InputError, match=r"thesis\.docx"):
         write_set(stimuli, tmp_path, {})
     assert files_under(tmp_path) == {"thesis.docx"}
+    (tmp_path / "thesis.docx").rename(tmp_path / "figure.png")
+    (tmp_path / "plots").mkdir()
+    (tmp_path / "figure.png").rename(tmp_path / "plots/figure.png")
+    with pytest.raises(InputError, match=r"plots/figure\.png"):
+        write_set(stimuli, tmp_path, {})
+    assert files_under(tmp_path) == {"plots/figure.png"}
 
 
 def test_reading_names_every_damaged_image(stimuli, tmp_path):
@@ -285,12 +293,15 @@ def test_masked_meis_against_natural_images_behind_the_same_mask():
     assert np.ptp(background.reshape(4, -1), axis=1).max() <= 1
     with pytest.raises(InputError, match=r"masked_imagenet: images of 36 x 64 px, 144 x 256 px are needed"):
         mei_vs_natural_set(UNITS, CNN, NATURAL[:, :36, :64], MASKS, MONITOR)
-    with pytest.raises(InputError, match="mask of scan 5-1-2, unit 13 is not finite"):
+    with pytest.raises(InputError, match="tight mask: image of scan 5-1-2, unit 13 is not finite"):
         mei_vs_natural_set(UNITS, CNN, NATURAL, np.where(np.arange(4)[:, None, None] == 2, np.nan, MASKS), MONITOR)
+    labels = {"unit_id": ("unit", UNITS["unit_id"][::-1]), "scan": ("unit", UNITS["scan"])}
+    with pytest.raises(InputError, match="tight mask: coordinate 'unit_id' is not in the order"):
+        mei_vs_natural_set(UNITS, CNN, NATURAL, xr.DataArray(MASKS, dims=("unit", "y", "x"), coords=labels), MONITOR)
 
 
 def test_a_set_is_made_in_any_size():
-    large = mei_vs_gabor_set(UNITS, CNN, GABORS, MONITOR, Stimuli(zoom=7.5), respond=lambda images, rows: rows)
+    large = mei_vs_gabor_set(UNITS, CNN, GABORS, MONITOR, Stimuli(zoom=7.5), respond_paired=lambda images, rows: rows)
     assert large.images.shape == (4, 270, 480) and large.qc["ok"].all()
     assert large.manifest.predicted_response.tolist() == [2, 0, 2, 0]
 

@@ -6,7 +6,8 @@ import pytest
 import xarray as xr
 
 from neurostatic.config import Meis
-from neurostatic.stimuli.meis import Scale, make_meis
+from neurostatic.stimuli.meis import make_meis
+from neurostatic.stimuli.scale import Scale
 from neurostatic.stimuli.shares import join_shares, share
 
 

@@ -28,7 +28,8 @@ from neurostatic.fitting.training import train_network
 from neurostatic.models import Ensemble, TrainedNetwork, load_network
 from neurostatic.problems import BadConfig
 from neurostatic.simulation.recovery import drive_ratio
-from neurostatic.stimuli.meis import Scale, make_meis
+from neurostatic.stimuli.meis import make_meis
+from neurostatic.stimuli.scale import Scale
 from neurostatic.store import read_arrays, read_provenance, read_table
 
 pytestmark = pytest.mark.loop

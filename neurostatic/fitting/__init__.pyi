@@ -1,7 +1,7 @@
 from .checkpoints import Checkpoint
-from .ensembles import evaluate_models, summarize_scores
-from .evaluation import predict, score_repeats, score_tiers, score_units
+from .evaluation import evaluate_models, summarize_scores
 from .predictor import Predictor, load
+from .scores import predict, score_repeats, score_tiers, score_units
 from .selection import best_models, rank_by_oracle, select_units
 from .tensors import TierTensors
 from .training import train_network

@@ -12,7 +12,7 @@ from neurostatic.data.datasets import Normalization
 from neurostatic.models.files import TrainedNetwork, load_network
 from neurostatic.problems import InputError
 
-State = str | np.ndarray | None
+Given = str | np.ndarray | None
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> "Predictor":
@@ -48,8 +48,8 @@ class Predictor:
     def __call__(
         self,
         images: np.ndarray,
-        eye_pos: State = None,
-        behavior: State = None,
+        eye_pos: Given = None,
+        behavior: Given = None,
         scan: str | None = None,
         batch_size: int = 256,
     ) -> xr.DataArray:
@@ -113,7 +113,7 @@ class Predictor:
     def _state(
         self,
         name: str,
-        given: State,
+        given: Given,
         normalize: Callable[[np.ndarray], np.ndarray],
         mean: np.ndarray,
         n_images: int,

@@ -74,15 +74,15 @@ def select_units(units: pd.DataFrame, config: Selection) -> pd.DataFrame:
         cnn_fraction = (units.cnn_corr / units.oracle).to_numpy()
         linear_fraction = (units.lin_corr / units.oracle).to_numpy()
     left = (units.top_ptile < config.top_fraction) & (units.oracle > 0)
-    _require(left, units, f"the top {config.top_fraction:.0%} by oracle (and an oracle above 0)")
+    _require(left, units, f"among the top {config.top_fraction:.0%} by oracle, with an oracle above 0")
     left &= _inside_field(units, config.edge_um)
-    _require(left, units, f"more than {config.edge_um} um inside their field")
+    _require(left, units, f"more than {config.edge_um:g} um inside their field")
     left &= np.isfinite(cnn_fraction) & np.isfinite(linear_fraction)
     _require(left, units, "with a test score of both models")
     chosen = left.copy()
     for fraction in (cnn_fraction, linear_fraction):
         chosen &= fraction > np.percentile(fraction[left], config.percentile)
-    _require(chosen, units, f"above the {config.percentile}th percentile of both fractions of the oracle")
+    _require(chosen, units, f"above percentile {config.percentile:g} of both fractions of the oracle")
 
     candidates = np.flatnonzero(chosen)
     difference = cnn_fraction[candidates] - linear_fraction[candidates]

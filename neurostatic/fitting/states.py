@@ -8,8 +8,7 @@ import torch
 
 from neurostatic.config.states import BEHAVIOR, EYE, parse_state
 from neurostatic.data.datasets.normalization import Normalization
-
-State = tuple[torch.Tensor | None, torch.Tensor | None]
+from neurostatic.models.ensembles import State
 
 
 def mouse_states(normalization: dict[str, Any], eyes: tuple[str, ...], behaviors: tuple[str, ...]) -> list[State]:

@@ -11,7 +11,7 @@ from neurostatic.config import Training
 from neurostatic.config.networks import Network
 from neurostatic.fitting.checkpoints import Checkpoint
 from neurostatic.fitting.early_stopping import Stopping, early_stopping
-from neurostatic.fitting.evaluation import predict, score_units
+from neurostatic.fitting.scores import predict, score_units
 from neurostatic.fitting.tensors import TierTensors
 from neurostatic.models.networks import CorePlusReadout
 from neurostatic.problems import BadConfig, InputError
@@ -36,6 +36,7 @@ def train_network(
     rate a fresh Adam, then the best state so far is restored.
 
     Args:
+        config: of the parts. training: its seeds and checkpoint_epochs are the caller's.
         scans: scan -> tier ("train", "validation") -> tensors on the device.
         seed: of the first weights, the batch order and the points of a Gaussian readout, each with its own generator.
         checkpoint: where to keep the state, and to go on from if it is of the same training; the weights are then the
@@ -46,7 +47,7 @@ def train_network(
         correlation that of the validation tier before the epoch).
 
     Raises InputError if a scan has no train or no validation trial; BadConfig if the training diverged before anything
-    was learned, or no unit's responses vary in a validation tier.
+    was learned, or no unit of any scan varies over the validation trials.
     """
     for tier, settings in (("train", "preprocessing"), ("validation", "preprocessing.validation_*")):
         without = [scan for scan, tiers in scans.items() if not len(tiers[tier].responses)]
@@ -174,7 +175,8 @@ def _train_epoch(
     }
     losses = []
     for scan, batch in cycle_scans(batches):
-        data = scans[scan]["train"].take(batch.to(optimizer.param_groups[0]["params"][0].device))
+        train = scans[scan]["train"]
+        data = train.take(batch.to(train.image_index.device))
         predicted = network(data.images, scan, data.eye, data.behavior, noise=noise)
         loss = poisson_loss(predicted, data.responses[:]) + network.regularizer(scan)
         torch.autograd.backward(loss)

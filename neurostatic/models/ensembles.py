@@ -19,14 +19,20 @@ class Ensemble:
     Args:
         members: trained networks of one config on the same units.
         scan: the scan whose units answer.
-        states: of the mouse, in which it is asked; without them the published one: the eye at its training mean, so
-            that the shifter runs, and no behavior (gain one).
+        states: of the mouse, in which it is asked (`neurostatic.fitting.states.mouse_states`); without them the
+            published one: the eye at its training mean, so that the shifter runs, and no behavior (gain one).
+
+    Attributes:
+        scan; unit_ids: (unit,) in the order of the output.
+        image_mean_px, image_std_px: z = (px - mean) / std.
+        per_image: whether each image is seen without its own mean.
 
     Raises InputError for networks of color images or of luminance: images are made in gray levels.
     """
 
     def __init__(self, members: list[TrainedNetwork], scan: str, states: list[State] | None = None):
-        image_units = members[0].normalization[scan].get("image_units", "px")
+        normalization = members[0].normalization[scan]
+        image_units = normalization.get("image_units", "px")
         channels = members[0].network.image_shape[0]
         if image_units != "px" or channels != 1:
             raise InputError(
@@ -36,12 +42,12 @@ class Ensemble:
         self.networks = [member.network for member in members]
         self.scan = scan
         self.unit_ids = members[0].unit_ids[scan]
-        self.image_mean_px = members[0].normalization[scan]["image_mean"]
-        self.image_std_px = members[0].normalization[scan]["image_std"]
-        self.per_image = members[0].normalization[scan].get("per_image", False)
+        self.image_mean_px = normalization["image_mean"]
+        self.image_std_px = normalization["image_std"]
+        self.per_image = normalization.get("per_image", False)
         self.device = next(self.networks[0].parameters()).device
         if states is None:
-            states = [(torch.tensor([members[0].normalization[scan].get("mean_eye", (0.0, 0.0))]), None)]
+            states = [(torch.tensor([normalization.get("mean_eye", (0.0, 0.0))]), None)]
         self.states = [[None if part is None else part.to(self.device) for part in state] for state in states]
 
     def respond(self, images: torch.Tensor, units: torch.Tensor | None = None) -> torch.Tensor:
@@ -94,7 +100,7 @@ class Ensemble:
         return torch.cat(responses).numpy()
 
     def index_of(self, unit_ids: Iterable[int]) -> torch.Tensor:
-        """Positions of units in the network's output."""
+        """Positions of units in the network's output. Raises KeyError for a unit that is not modeled."""
         position = {unit_id: i for i, unit_id in enumerate(self.unit_ids)}
         return torch.tensor([position[unit_id] for unit_id in unit_ids], device=self.device)
 
@@ -130,6 +136,8 @@ def all_responses(
     ensembles: dict[str, Ensemble], scans: list[str], unit_ids: list[int]
 ) -> Callable[[np.ndarray], np.ndarray]:
     """How every unit of a list, of one scan or several, responds to the same images.
+
+    Args: as of `paired_responses`.
 
     Returns:
         A function of images_px (image, y, x) -> responses (image, unit), the units in the order of the list.

@@ -23,16 +23,19 @@ NONLINEARITIES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 class CorePlusReadout(nn.Module):
-    """NetworkConfig.CorePlusReadout: y = ELU(readout(core(x), shifter(eye)) * modulator(behavior)) + 1.
+    """NetworkConfig.CorePlusReadout: y = f(readout(core(x), shifter(eye)) * modulator(behavior)), f(v) = ELU(v) + 1.
 
-    One core for all scans; readout, shifter and modulator are each scan's own. With the modulator OutputMLP, which was
-    not published, y = (ELU(readout(core(x), shifter(eye))) + 1) * modulator(behavior). The published gain acts
-    backwards where the readout is negative, as for most units most of the time: a higher gain lowers the response.
+    One core for all scans; readout, shifter and modulator are each scan's own. f is config.nonlinearity. With the
+    modulator OutputMLP, which was not published, y = f(readout(core(x), shifter(eye))) * modulator(behavior). The
+    published gain acts backwards where the readout is negative, as for most units most of the time: a higher gain
+    lowers the response.
 
     Args:
         config: what it is built of.
         n_units: scan name -> number of units.
         image_shape: (channels, height, width) of the images, channels 1 for gray.
+
+    Raises InputError for a scan with a name that torch's modules keep for themselves.
     """
 
     readout: Mapping[str, MaskReadout | PointReadout]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from neurostatic.models.loops import add_to_features, add_to_maps, read
+from neurostatic.models.compiled import add_to_features, add_to_maps, read
 
 
 def sample_bilinear(maps: torch.Tensor, points: torch.Tensor) -> torch.Tensor:

@@ -1,9 +1,9 @@
 from .ascent import ascend
-from .contrast import MatchedImage, match_many, match_stats, set_contrast
+from .contrast import MatchedImage, match_many, match_stats
 from .diversity import diverse_ascent, diverse_images
 from .envelopes import gaussian_masks, hull_masks
 from .files import StimulusSet, read_set, write_set
-from .gabors import GaborGrid, best_gabors, create_gabor, gabor_stimulus, optimal_gabors
+from .gabors import best_gabors, candidates, create_gabor, gabor_stimulus, optimal_gabors
 from .gradients import grad_rfs, gradient_spectra, gradient_spectrum, image_gradients, point_rfs
 from .insilico import adjust_contrast, insilico_confusion, shift_responses
 from .luminance import (
@@ -14,10 +14,11 @@ from .luminance import (
     upscale,
     upscale_mask,
 )
-from .masks import erode, first_hull, mask_image, tight_mask, tight_masks
-from .meis import Scale, make_meis, start_images
+from .masks import erode, first_hull, mask_image, tight_masks
+from .meis import make_meis, start_images
 from .natural import best_masked_natural_images, best_natural_images, read_natural_images
 from .projected import ascend_projected
+from .scale import Scale
 from .sets import (
     mei_vs_gabor_set,
     mei_vs_natural_set,
@@ -28,7 +29,6 @@ from .sets import (
 from .tuning import contrast_tuning
 
 __all__ = [
-    "GaborGrid",
     "LuminanceMatched",
     "MatchedImage",
     "Scale",
@@ -39,6 +39,7 @@ __all__ = [
     "best_gabors",
     "best_masked_natural_images",
     "best_natural_images",
+    "candidates",
     "contrast_tuning",
     "create_gabor",
     "diverse_ascent",
@@ -68,10 +69,8 @@ __all__ = [
     "read_natural_images",
     "read_set",
     "round_to_uint8",
-    "set_contrast",
     "shift_responses",
     "start_images",
-    "tight_mask",
     "tight_masks",
     "upscale",
     "upscale_mask",

@@ -35,7 +35,8 @@ def ascend(
     took mean|g| over the whole tensor, which holds one image there.
 
     Args:
-        images: (image, y, x) normalized; bounds: of the normalized gray levels.
+        questions: (image, ...), as `respond` understands them.
+        images: (image, y, x) normalized; bounds: of the normalized gray levels; image_std_px: one of their units.
         jitter_px: (step, image, 2) whole px by which the image is rolled along x and y for the step; not at all if
             None.
 
@@ -61,14 +62,14 @@ def ascend(
                 f"step {i + 1} of {config.iterations} (about {left_s:.0f} s left): "
                 f"median response {response.detach().median().item():.3f}"
             )
-        images = climb(images.detach(), gradient, i / config.iterations, image_std_px, config)
+        images = step_up(images.detach(), gradient, i / config.iterations, image_std_px, config)
         if jitter_px is not None:
             images = roll_each(images, -jitter_px[i])
         images = confine(images, i / config.iterations, bounds, config)
     return images.detach(), np.stack(history)
 
 
-def climb(
+def step_up(
     images: torch.Tensor,
     gradient: torch.Tensor,
     done: float,

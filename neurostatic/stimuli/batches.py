@@ -1,6 +1,7 @@
-"""Many images through a network at once: as many as memory holds, and fewer when a GPU says no."""
+"""Many images through a network at once: as many as memory holds, and fewer when a GPU says no; with progress."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
@@ -9,6 +10,7 @@ from neurostatic.stimuli.ascent import Respond
 
 Result = TypeVar("Result")
 
+N_REPORTS = 10  # of the progress of one search
 RESERVE = 2.5  # what runs beside the tensors kept for the gradient: gradients, temporary maps, fragments
 
 
@@ -61,3 +63,15 @@ def in_batches(
             batch_size = min(batch_size, part.stop - part.start) // 2 or 1
             report(f"out of memory: going on with {batch_size} images at a time")
     return results
+
+
+def timed_batches(n: int, size: int, what: str, report: Callable[[str], None]) -> Iterator[slice]:
+    """Slices that cover 0..n; says about every tenth of them how far it is and how long it will take."""
+    began_s, reported = time.monotonic(), 0
+    for start in range(0, n, size):
+        yield slice(start, min(start + size, n))
+        done = min(start + size, n)
+        if done * N_REPORTS // n > reported:
+            reported = done * N_REPORTS // n
+            left_s = (time.monotonic() - began_s) / done * (n - done)
+            report(f"{done} of {n} {what} (about {left_s:.0f} s left)")

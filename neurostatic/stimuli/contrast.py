@@ -21,32 +21,6 @@ class MatchedImage:
     contrast: float
     gain: float
     offset: float
-    flat: bool
-
-
-def set_contrast(
-    image: np.ndarray, contrast_px: float, mean_px: float, low: float = 0.0, high: float = 255.0
-) -> np.ndarray:
-    """Scale an image around its mean to a contrast, move it to a mean, and clip without making up for it.
-
-    out = clip((image - mean(image)) * contrast_px / std(image) + mean_px, low, high)
-
-    Puts images under one constraint before their responses are compared.
-
-    Args:
-        image: (..., y, x) px; every image is scaled by its own mean and population standard deviation.
-
-    Raises:
-        ValueError: a flat image has no contrast to scale.
-
-    Source: adjust_contrast with force=False.
-    """
-    image = np.asarray(image, dtype=float)
-    deviation = image - image.mean(axis=(-2, -1), keepdims=True)
-    std = image.std(axis=(-2, -1), keepdims=True)
-    if not np.all(std > FLAT_STD):
-        raise ValueError("set_contrast: a flat image (or one with NaN) has no contrast to scale")
-    return np.clip(deviation * (contrast_px / std) + mean_px, low, high)
 
 
 def match_stats(
@@ -72,7 +46,7 @@ def match_stats(
 
     Returns:
         MatchedImage; `unmasked` has the same gain and offset without the mask. A flat image (std < 1e-8)
-        comes back flat at `mean` with flat=True.
+        comes back flat at `mean`, with a contrast of 0.
 
     Raises:
         ValueError: empty mask, non-finite image, mask of another shape, contrast <= 0, mean outside
@@ -96,7 +70,7 @@ def match_stats(
     first_std = np.clip(weighted + mean, low, high).std()
     if first_std < FLAT_STD:
         unmasked = np.clip(deviation + mean, low, high)
-        return MatchedImage(np.full_like(image, mean), unmasked, float(mean), 0.0, 1.0, 0.0, True)
+        return MatchedImage(np.full_like(image, mean), unmasked, float(mean), 0.0, 1.0, 0.0)
 
     ranked = np.sort(weighted, axis=None)
     cumulative = np.concatenate([[0.0], np.cumsum(ranked)])
@@ -121,7 +95,7 @@ def match_stats(
 
     matched, std, gain, offset = best
     unmasked = np.clip(gain * deviation + mean + offset, low, high)
-    return MatchedImage(matched, unmasked, float(matched.mean()), float(std), float(gain), float(offset), flat=False)
+    return MatchedImage(matched, unmasked, float(matched.mean()), float(std), float(gain), float(offset))
 
 
 def _offset_nearest_mean(

@@ -8,7 +8,8 @@ import torch
 import xarray as xr
 
 from neurostatic.config import Meis
-from neurostatic.stimuli.ascent import EPSILON, Respond, blur, climb, confine, limit_contrast
+from neurostatic.stimuli.ascent import EPSILON, Respond, blur, confine, limit_contrast, step_up
+from neurostatic.stimuli.scale import FLAT_STD_PX, Scale
 
 METRICS = ("correlation", "cosine", "euclidean")
 LINKAGES = ("minimum", "average")
@@ -61,7 +62,7 @@ def diverse_ascent(
         objective = respond(shown, questions).mean() + diversity_weight * diversity(images, mask, metric, linkage)
         (gradient,) = torch.autograd.grad(objective, images)
         done = i / config.iterations
-        images = climb(images.detach(), gradient, done, image_std_px, config, together=True)
+        images = step_up(images.detach(), gradient, done, image_std_px, config, together=True)
         images = confine(images, done, bounds, config)
     return images.detach()
 
@@ -108,8 +109,7 @@ def diverse_images(
     respond: Respond,
     questions: torch.Tensor,
     mei_px: np.ndarray,
-    image_mean_px: float,
-    image_std_px: float,
+    scale: Scale,
     scans: Sequence[str],
     unit_ids: Sequence[int],
     masks: np.ndarray | None = None,
@@ -130,7 +130,7 @@ def diverse_images(
 
     Args:
         questions: (unit,) long.
-        mei_px: (unit, y, x) gray levels; image_mean_px, image_std_px: z = (px - mean) / std.
+        mei_px: (unit, y, x) gray levels; scale: of the images that the network was trained on.
         scans, unit_ids: (unit,) who the units are: each has its own stream of noise, in any batch.
         masks: (unit, y, x) in 0..1, where images may differ and are compared; everywhere if None.
         n_images: of a set. batch_units: whose images pass the network together; it changes nothing else.
@@ -154,16 +154,15 @@ def diverse_images(
     similarity, distance_px = np.full((2, len(mei_px)), np.nan)
     failed = _unusable(mei_px, masks)
     usable = np.flatnonzero(failed == "")
-    bounds = (-image_mean_px / image_std_px, (255 - image_mean_px) / image_std_px)
     for begin in range(0, len(usable), batch_units):
         units = usable[begin : begin + batch_units]
         noise = np.stack([_smooth_noise(scans[u], unit_ids[u], diverse.shape[1:], seed) for u in units])
-        begun = ((mei_px[units] - image_mean_px) / image_std_px, masks[units], noise)
-        mei, mask, grain = (torch.as_tensor(part, dtype=torch.float32, device=questions.device) for part in begun)
+        mei = scale.normalize(mei_px[units], questions.device)
+        mask, grain = (torch.as_tensor(part, dtype=mei.dtype, device=mei.device) for part in (masks[units], noise))
         asked = questions[torch.as_tensor(units, device=questions.device)]
-        images, reached, failed[units] = _spread(respond, asked, mei, mask, grain, bounds, minimum_ratio, steps)
+        images, reached, failed[units] = _spread(respond, asked, mei, mask, grain, scale.bounds, minimum_ratio, steps)
         kept = failed[units] == ""
-        diverse[units] = (images.double().cpu().numpy() * image_std_px + image_mean_px).clip(0, 255)
+        diverse[units] = scale.to_px(images)
         diverse[units[~kept]] = np.nan
         ratio[units[kept]] = reached[kept]
         report(f"{begin + len(units)} of {len(usable)} units: {kept.sum()} of these {len(units)} have diverse images")
@@ -188,7 +187,7 @@ def _unusable(mei_px: np.ndarray, masks: np.ndarray) -> np.ndarray:
     reasons = np.full(len(mei_px), "", dtype=object)
     reasons[np.nan_to_num(masks).clip(0).sum((1, 2)) == 0] = "the mask is empty"
     reasons[~np.isfinite(masks).all((1, 2))] = "the mask is not finite"
-    reasons[mei_px.std((1, 2)) < 0.01] = "the MEI is flat"
+    reasons[mei_px.std((1, 2)) < FLAT_STD_PX] = "the MEI is flat"
     reasons[~np.isfinite(mei_px).all((1, 2))] = "the MEI is not finite"
     return reasons
 

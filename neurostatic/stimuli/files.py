@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from neurostatic.config import STIMULUS_SETS
 from neurostatic.problems import InputError, report_problems
 from neurostatic.store import read_table, write_table
 
@@ -65,7 +66,7 @@ def read_set(folder: str | Path) -> tuple[pd.DataFrame, np.ndarray]:
 
     Raises:
         InputError: every image that is missing, is not 8-bit gray, differs in size, or whose pixels differ
-            from the checksum in the manifest.
+            from the checksum in the manifest; or a manifest that is missing or empty, or names files elsewhere.
     """
     folder = Path(folder)
     manifest = _read_manifest(folder)
@@ -171,10 +172,11 @@ def _read_manifest(folder: Path) -> pd.DataFrame:
 
 def _foreign_files(folder: Path) -> list[Path]:
     """Files that no stimulus set writes; hidden ones are the workflow's own marks."""
+    classes = {image_class for pair in STIMULUS_SETS.values() for image_class in pair}
     if folder.exists() and not folder.is_dir():
         return [folder]
     files = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
-    images = {file for file in files if len(file.parts) == 2 and file.suffix == ".png"}
+    images = {file for file in files if file.suffix == ".png" and len(file.parts) == 2 and file.parts[0] in classes}
     return [f for f in files if f not in images and str(f) not in TABLES and not f.name.startswith(".")]
 
 

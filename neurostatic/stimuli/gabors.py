@@ -1,10 +1,7 @@
 """The Gabor that drives a cell most: of a grid of candidates, or by a continuous search."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple, dataclass
 from itertools import islice, product
-from math import prod
 
 import numpy as np
 import pandas as pd
@@ -12,43 +9,16 @@ import xarray as xr
 from scipy.ndimage import map_coordinates
 from scipy.optimize import dual_annealing, minimize
 
+from neurostatic.config import Gabors
 from neurostatic.data.calibration import MonitorCalibration
+from neurostatic.stimuli.batches import timed_batches
 from neurostatic.stimuli.contrast import match_many
 from neurostatic.stimuli.luminance import LuminanceMatched, match_luminance, showable_range, upscale
 
 PARAMETERS = ("phase_deg", "wavelength_px", "orientation_deg", "sigma_px", "dy", "dx")
 LIMITS = ((0.0, 360.0), (4.0, 20.0), (0.0, 180.0), (2.0, 9.0), (-0.35, 0.35), (-0.35, 0.35))  # in this order
+PUBLISHED = Gabors()
 Prepare = Callable[[np.ndarray], np.ndarray]  # Gabors (..., y, x) -> images (..., y, x) px
-
-
-@dataclass(frozen=True)
-class GaborGrid:
-    """Values of each parameter of a Gabor; the candidates are all combinations, dx fastest, 72,800 by default.
-
-    The published dx 0.25 lay a rounding error lower and moved one pixel less than -0.25; ours is 0.25.
-
-    Raises ValueError for a parameter without values, or with one that `create_gabor` refuses.
-    Source: GaborRange 1.
-    """
-
-    phases_deg: tuple[float, ...] = (0, 90, 180, 270)
-    wavelengths_px: tuple[float, ...] = (4, 7, 10, 15, 20)
-    orientations_deg: tuple[float, ...] = (0, 22.5, 45, 67.5, 90, 112.5, 135, 157.5)
-    sigmas_px: tuple[float, ...] = (2, 3, 5, 7, 9)
-    dys: tuple[float, ...] = (-0.3, -0.2, -0.1, 0, 0.1, 0.2, 0.3)
-    dxs: tuple[float, ...] = (-0.3, -0.25, -0.2, -0.15, -0.1, -0.05, 0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
-
-    def __post_init__(self) -> None:
-        if not len(self):
-            raise ValueError("GaborGrid: every parameter needs at least one value")
-        _check_parameters(self.wavelengths_px, self.sigmas_px, (*self.dys, *self.dxs))
-
-    def __len__(self) -> int:
-        return prod(len(values) for values in astuple(self))
-
-    def table(self) -> pd.DataFrame:
-        """The candidates, one a row, in order: phase_deg, wavelength_px, orientation_deg, sigma_px, dy, dx."""
-        return pd.DataFrame(product(*astuple(self)), columns=PARAMETERS, dtype=float)
 
 
 def create_gabor(
@@ -105,10 +75,23 @@ def pixel_lookup(calibration: MonitorCalibration, tolerance_px: float = 1e-4) ->
         luminance = np.sort(np.append(luminance, middle[coarse]))
 
 
+def candidates(config: Gabors) -> pd.DataFrame:
+    """The Gabors of a grid: all combinations of the values of each parameter, dx fastest; 72,800 of the published ones.
+
+    The published dx 0.25 lay a rounding error lower and moved one pixel less than -0.25; ours is 0.25.
+
+    Returns:
+        phase_deg, wavelength_px, orientation_deg, sigma_px, dy, dx; a row a candidate.
+
+    Source: GaborRange 1.
+    """
+    return pd.DataFrame(product(*_grid(config)), columns=PARAMETERS, dtype=float)
+
+
 def best_gabors(
     respond_px: Callable[[np.ndarray], np.ndarray],
     prepare: Prepare,
-    grid: GaborGrid | None = None,
+    config: Gabors = PUBLISHED,
     height: int = 36,
     width: int = 64,
     batch_size: int = 256,
@@ -119,21 +102,27 @@ def best_gabors(
     Args:
         respond_px: images (image, y, x) px -> responses (image, unit); those that are not finite never win.
         prepare: Gabors -> images px, such as `luminance_matched(calibration)`.
+        config: whose `candidates` are tried.
         batch_size: images a call, about: whole sets of shifts.
 
     Returns:
-        Dataset over unit: the parameters phase_deg to dx; candidate, its row in grid.table() (the first on ties);
+        Dataset over unit: the parameters phase_deg to dx; candidate, its row in `candidates` (the first on ties);
         activation; gabor (unit, y, x), the bare patch; gabor_px (unit, y, x), as the network saw it; failed, the
         reason or "". A failed unit has candidate -1 and NaN.
 
+    Raises ValueError for a parameter without values, or with one that `create_gabor` refuses.
     Source: BestGabor.
     """
-    grid = GaborGrid() if grid is None else grid
-    sets = _shift_sets(grid, height, width)
-    sets_a_batch = max(1, batch_size // (len(grid.dys) * len(grid.dxs)))
-    highest, winners, lowest, done, started = [], [], [], 0, time.monotonic()
-    while batch := list(islice(sets, sets_a_batch)):
-        images_px = prepare(np.concatenate(batch))
+    grid = candidates(config).to_numpy()
+    if not len(grid):
+        raise ValueError("best_gabors: every parameter needs at least one value")
+    _check_parameters(config.wavelengths_px, config.sigmas_px, (*config.dys, *config.dxs))
+    sets = _shift_sets(config, height, width)
+    n_shifts = len(config.dys) * len(config.dxs)
+    sets_a_batch = max(1, batch_size // n_shifts)
+    highest, winners, lowest = [], [], []
+    for part in timed_batches(len(grid), sets_a_batch * n_shifts, "Gabors", report):
+        images_px = prepare(np.concatenate(list(islice(sets, sets_a_batch))))
         responses = np.asarray(respond_px(images_px), dtype=float)
         if responses.ndim != 2 or len(responses) != len(images_px):
             raise ValueError(f"best_gabors: expected responses ({len(images_px)}, unit), got {responses.shape}")
@@ -141,16 +130,12 @@ def best_gabors(
         lowest.append(np.where(finite, responses, np.inf).min(0))
         responses = np.where(finite, responses, -np.inf)
         highest.append(responses.max(0))
-        winners.append(done + responses.argmax(0))
-        tenths, done = done * 10 // len(grid), done + len(responses)
-        if done * 10 // len(grid) > tenths:
-            left_s = (time.monotonic() - started) * (len(grid) - done) / done
-            report(f"Gabors: {done} of {len(grid)}, {left_s:.0f} s left")
+        winners.append(part.start + responses.argmax(0))
     best_batch, units = np.argmax(highest, axis=0), np.arange(len(highest[0]))
     activation, winner = np.array(highest)[best_batch, units], np.array(winners)[best_batch, units]
     failed = np.where(np.isneginf(activation), "no response is finite", "").astype(object)
     failed[(activation == np.min(lowest, axis=0)) & (len(grid) > 1)] = "the response is the same to every Gabor"
-    gabors = _described(grid.table().to_numpy()[winner], activation, failed, prepare, height, width)
+    gabors = _described(grid[winner], activation, failed, prepare, height, width)
     return gabors.assign(candidate=("unit", np.where(failed == "", winner, -1)))
 
 
@@ -255,12 +240,19 @@ def _draw(
     return (turned * np.exp(-(y**2 + x**2) / (2 * sigma_px**2))).astype(np.float32)
 
 
-def _shift_sets(grid: GaborGrid, height: int, width: int) -> Iterator[np.ndarray]:
+def _grid(config: Gabors) -> tuple[tuple[float, ...], ...]:
+    """The values of each of PARAMETERS."""
+    return (
+        config.phases_deg, config.wavelengths_px, config.orientations_deg, config.sigmas_px, config.dys, config.dxs,
+    )  # fmt: skip
+
+
+def _shift_sets(config: Gabors, height: int, width: int) -> Iterator[np.ndarray]:
     """The candidates in order, as arrays (shift, y, x): each canvas is drawn once and cut out at every shift."""
     pad = max(height, width)
     rows, columns = np.arange(height + 2 * pad), np.arange(width + 2 * pad)
-    corners = [(pad - int(dy * height), pad - int(dx * width)) for dy, dx in product(grid.dys, grid.dxs)]
-    for shape in product(*astuple(grid)[:4]):
+    corners = [(pad - int(dy * height), pad - int(dx * width)) for dy, dx in product(config.dys, config.dxs)]
+    for shape in product(*_grid(config)[:4]):
         canvas = _draw(height, width, rows, columns, *shape)
         yield np.stack([canvas[top : top + height, left : left + width] for top, left in corners])
 

@@ -8,6 +8,7 @@ import xarray as xr
 
 from neurostatic.config import Meis
 from neurostatic.stimuli.ascent import Respond, ascend
+from neurostatic.stimuli.scale import Scale
 
 BATCH_IMAGES = 256
 CONSTANT_GRADIENT = 1e-10  # variance of a gradient over images, relative to its power, that is rounding only
@@ -45,8 +46,7 @@ def grad_rfs(
     respond: Respond,
     questions: torch.Tensor,
     start_px: np.ndarray,
-    image_mean_px: float,
-    image_std_px: float,
+    scale: Scale,
     config: Meis,
     report: Callable[[str], None] = print,
 ) -> xr.Dataset:
@@ -59,7 +59,7 @@ def grad_rfs(
     Args:
         questions: (unit,) long.
         start_px: (unit, y, x) gray levels 0-255 to begin from.
-        image_mean_px, image_std_px: z = (px - mean) / std.
+        scale: of the images that the network was trained on.
 
     Returns:
         rf (unit, y, x) px; activation (unit); point_rf, response and failed as in `point_rfs`. A failed unit's rf and
@@ -78,13 +78,11 @@ def grad_rfs(
     usable = np.flatnonzero(found.failed.values == "")
     if len(usable):
         positions = torch.as_tensor(usable, device=questions.device)
-        start = _normalize(start_px[usable], image_mean_px, image_std_px, questions.device)
-        bounds = (-image_mean_px / image_std_px, (255 - image_mean_px) / image_std_px)
-        images, _ = ascend(linearized, positions, start, bounds, image_std_px, config, report=report)
-        images_px = images.double().cpu().numpy() * image_std_px + image_mean_px
-        rf[usable] = images_px.clip(0, 255)  # rounding leaves 255.00001
+        start = scale.normalize(start_px[usable], questions.device)
+        images, _ = ascend(linearized, positions, start, scale.bounds, scale.std_px, config, report=report)
+        rf[usable] = scale.to_px(images)
         with torch.no_grad():
-            shown = _normalize(rf[usable], image_mean_px, image_std_px, questions.device)
+            shown = scale.normalize(rf[usable], questions.device)
             activation[usable] = respond(shown, questions[positions]).cpu().numpy()
     return found.assign(rf=(("unit", "y", "x"), rf), activation=("unit", activation))
 
@@ -93,8 +91,7 @@ def image_gradients(
     respond: Respond,
     questions: torch.Tensor,
     images_px: np.ndarray,
-    image_mean_px: float,
-    image_std_px: float,
+    scale: Scale,
     batch_images: int = BATCH_IMAGES,
 ) -> xr.Dataset:
     """Gradient and response of every unit at every image.
@@ -106,7 +103,7 @@ def image_gradients(
 
     Args:
         questions: (unit,) long.
-        images_px: (image, y, x) gray levels 0-255.
+        images_px: (image, y, x) gray levels 0-255; scale: of the images that the network was trained on.
         batch_images: pairs of unit and image in one pass of the network.
 
     Returns:
@@ -114,7 +111,7 @@ def image_gradients(
 
     Source: ImageGradResponse.
     """
-    images = _normalize(images_px, image_mean_px, image_std_px, questions.device)
+    images = scale.normalize(images_px, questions.device)
     units, which = np.indices((len(questions), len(images))).reshape(2, -1)
     gradients, responses = _paired_gradients(respond, questions, images, np.stack([which, units]), batch_images)
     shape = (len(questions), len(images))
@@ -135,13 +132,12 @@ def gradient_spectrum(gradients: np.ndarray, components: int | None = 100) -> xr
     has one, a phase-invariant cell two or more.
 
     Args:
-        gradients: (..., image, y, x), each leading index by itself.
+        gradients: (image, y, x).
         components: how many of the largest are kept; all y * x if None.
 
     Returns:
-        eigenvalue (..., component) descending; share (..., component) of the variance that the components up to this
-        one take; with a leading dimension `unit` if there is one. share is NaN where the gradient does not depend on
-        the image, and both are where a gradient is not finite.
+        eigenvalue (component) descending; share (component) of the variance that the components up to this one take.
+        share is NaN if the gradient does not depend on the image, and both are if a gradient is not finite.
 
     Raises:
         ValueError: fewer than 2 images.
@@ -150,11 +146,8 @@ def gradient_spectrum(gradients: np.ndarray, components: int | None = 100) -> xr
     were not always the largest.
     """
     gradients = np.asarray(gradients)
-    if gradients.ndim not in (3, 4) or gradients.shape[-3] < 2:
-        raise ValueError(f"gradient_spectrum: needs ([unit,] image >= 2, y, x), got {gradients.shape}")
-    if gradients.ndim == 4:
-        spectra = [gradient_spectrum(of_unit, components) for of_unit in gradients]
-        return xr.concat(spectra, "unit")
+    if gradients.ndim != 3 or len(gradients) < 2:
+        raise ValueError(f"gradient_spectrum: needs (image >= 2, y, x), got {gradients.shape}")
     eigenvalues = np.full(gradients[0].size, np.nan)
     share = eigenvalues.copy()
     if np.isfinite(gradients).all():
@@ -170,8 +163,7 @@ def gradient_spectra(
     respond: Respond,
     questions: torch.Tensor,
     images_px: np.ndarray,
-    image_mean_px: float,
-    image_std_px: float,
+    scale: Scale,
     components: int | None = 100,
     batch_images: int = BATCH_IMAGES,
 ) -> xr.Dataset:
@@ -183,11 +175,13 @@ def gradient_spectra(
     Returns:
         eigenvalue and share (unit, component); response (unit, image).
 
+    Raises ValueError: fewer than 2 images.
+
     Source: Top100Eigen, AllEigen.
     """
     spectra = []
     for question in questions:
-        found = image_gradients(respond, question[None], images_px, image_mean_px, image_std_px, batch_images)
+        found = image_gradients(respond, question[None], images_px, scale, batch_images)
         spectrum = gradient_spectrum(found.gradient.values[0], components)
         spectra.append(spectrum.assign(response=("image", found.response.values[0])))
     return xr.concat(spectra, "unit")
@@ -201,10 +195,6 @@ def _covariance_eigenvalues(samples: np.ndarray) -> np.ndarray:
     product = centered @ centered.T if n_samples < n_features else centered.T @ centered
     eigenvalues = np.linalg.eigvalsh(product / (n_samples - 1))[::-1].clip(0)
     return np.concatenate([eigenvalues, np.zeros(n_features - len(eigenvalues))])
-
-
-def _normalize(images_px: np.ndarray, image_mean_px: float, image_std_px: float, device: torch.device) -> torch.Tensor:
-    return torch.as_tensor((images_px - image_mean_px) / image_std_px, dtype=torch.float32, device=device)
 
 
 def _paired_gradients(

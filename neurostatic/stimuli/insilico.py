@@ -68,7 +68,6 @@ def insilico_confusion(
     respond_all: Callable[[np.ndarray], np.ndarray],
     contrast_px: float = CONTRAST_PX,
     mean_px: float = MEAN_PX,
-    force: bool = True,
 ) -> xr.DataArray:
     """Response of every unit's model to every unit's image, all images at one mean and contrast.
 
@@ -78,7 +77,7 @@ def insilico_confusion(
         images_px: (unit, y, x) gray levels; linear receptive fields through the CNN's `respond_all` are the same.
         unit_ids: (unit,) ids, in this order in both dimensions.
         respond_all: images (k, y, x) px -> (k, unit) responses of the units of `unit_ids`.
-        contrast_px, mean_px, force: as in `adjust_contrast`.
+        contrast_px, mean_px: as in `adjust_contrast`.
 
     Returns:
         (image_unit_id, matched_unit_id): rows are images, columns are units, as in the closed loop. Coordinates
@@ -94,7 +93,7 @@ def insilico_confusion(
     if len(images_px) != n_units:
         raise ValueError(f"insilico_confusion: {len(images_px)} images for {n_units} units")
     usable = _finite(images_px)
-    shown, reached = _adjust_each(images_px[usable], contrast_px, mean_px, force)
+    shown, reached = _adjust_each(images_px[usable], contrast_px, mean_px)
     responses = np.full((n_units, n_units), np.nan)
     contrasts = np.full(n_units, np.nan)
     if len(usable):
@@ -119,7 +118,6 @@ def shift_responses(
     shifts_px: Sequence[int] = range(-5, 6),
     contrast_px: float = CONTRAST_PX,
     mean_px: float = MEAN_PX,
-    force: bool = True,
 ) -> xr.DataArray:
     """Response of each unit to its own image, shifted round the borders in both directions.
 
@@ -129,7 +127,7 @@ def shift_responses(
         images_px: (unit, y, x) gray levels.
         respond_paired: images (k, y, x) px and positions (k,) on the unit axis -> (k,) responses.
         shifts_px: whole px, the same for y and x.
-        contrast_px, mean_px, force: as in `adjust_contrast`.
+        contrast_px, mean_px: as in `adjust_contrast`.
 
     Returns:
         (unit, y_shift, x_shift), +y down, +x right, the shifts in px as coordinates; NaN for an image that is not
@@ -145,7 +143,7 @@ def shift_responses(
     shifts = list(shifts_px)
     responses = np.full((len(images_px), len(shifts), len(shifts)), np.nan)
     usable = _finite(images_px)
-    shown, _ = _adjust_each(images_px[usable], contrast_px, mean_px, force)
+    shown, _ = _adjust_each(images_px[usable], contrast_px, mean_px)
     for unit, image in zip(usable, shown, strict=True):
         shifted = np.stack([np.roll(image, (down, right), (0, 1)) for down in shifts for right in shifts])
         answered = respond_paired(shifted, np.full(len(shifted), unit))
@@ -159,10 +157,10 @@ def _finite(images: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.isfinite(images).all((1, 2)))
 
 
-def _adjust_each(images: np.ndarray, contrast: float, mean: float, force: bool) -> tuple[np.ndarray, np.ndarray]:
+def _adjust_each(images: np.ndarray, contrast: float, mean: float) -> tuple[np.ndarray, np.ndarray]:
     adjusted, contrasts = np.empty_like(images), np.empty(len(images))
     for i, image in enumerate(images):
-        adjusted[i], _, contrasts[i] = adjust_contrast(image, contrast, mean, force=force)
+        adjusted[i], _, contrasts[i] = adjust_contrast(image, contrast, mean)
     return adjusted, contrasts
 
 

@@ -27,7 +27,7 @@ def first_hull(mei: np.ndarray, deviation_factor: float = 1.0) -> np.ndarray:
         mei: (y, x).
 
     Returns:
-        (y, x) bool, False everywhere for a flat image.
+        (y, x) bool, False everywhere if none deviates so much, as of a flat image.
     """
     deviation = np.abs(mei - mei.mean())
     salient = deviation > deviation_factor * deviation.std()
@@ -36,40 +36,17 @@ def first_hull(mei: np.ndarray, deviation_factor: float = 1.0) -> np.ndarray:
     return convex_hull_image(salient)
 
 
-def tight_mask(
-    mei: np.ndarray,
-    respond: Callable[[np.ndarray], np.ndarray],
-    deviation_factor: float = 1.0,
-    blur_sigma: float = 1.0,
-    target_ratio: float = 0.9,
-    max_erosions: int = 100,
-) -> xr.Dataset:
-    """Tight mask of one MEI (y, x); `respond` maps images (batch, y, x) px to responses (batch,).
-
-    Returns the variables of `tight_masks` without the unit dimension.
-
-    Source: TightMEIMask.
-    """
-
-    def respond_paired(images: np.ndarray, positions: np.ndarray) -> np.ndarray:
-        return respond(images)
-
-    meis = np.asarray(mei)[None]
-    masks = tight_masks(meis, respond_paired, deviation_factor, blur_sigma, target_ratio, max_erosions)
-    return masks.isel(unit=0)
-
-
 def tight_masks(
     meis: np.ndarray,
     respond_paired: Callable[[np.ndarray, np.ndarray], np.ndarray],
     deviation_factor: float = 1.0,
-    blur_sigma: float = 1.0,
+    blur_sigma_px: float = 1.0,
     target_ratio: float = 0.9,
     max_erosions: int = 100,
 ) -> xr.Dataset:
     """Tight masks of many MEIs, eroded in lock step; each unit stops at its own first response at the target.
 
-    mask = gaussian(hull, blur_sigma);  masked = mask * mei + (1 - mask) * mean(mei)
+    mask = gaussian(hull, blur_sigma_px);  masked = mask * mei + (1 - mask) * mean(mei)
     while response(masked) > target_ratio * response(first masked):  hull = erode(hull)
 
     The baseline is the response to the first masked image, not to the MEI. The last step usually overshoots,
@@ -81,12 +58,14 @@ def tight_masks(
         respond_paired: images (k, y, x) px and positions (k,) on the unit axis of `meis` -> (k,) responses,
             image i by the unit at positions[i].
         deviation_factor: threshold of the hull in standard deviations of abs(mei - mean).
-        blur_sigma: px. target_ratio: of the baseline response. max_erosions: more than this is a failure.
+        blur_sigma_px: of the hull. target_ratio: of the baseline response. max_erosions: more than this is a failure.
 
     Returns:
         Dataset over (unit, y, x): tight_mask in 0..1, reduction_ratio (last response / baseline), erosions,
         failed (unit) the reason, or "". A unit that fails (flat MEI, baseline not positive, response that does
         not fall) has a NaN mask and ratio; the others are not touched.
+
+    Raises ValueError: meis is not (unit, y, x), or the responses are not (k,).
 
     Source: TightMEIMask.
     """
@@ -108,11 +87,11 @@ def tight_masks(
             continue
         hulls[unit] = first_hull(mei, deviation_factor)
         if not hulls[unit].any():
-            reasons[unit] = "the MEI is flat"
+            reasons[unit] = f"no pixel of the MEI deviates by {deviation_factor:g} standard deviations"
 
     active = np.flatnonzero(reasons == "")
     while len(active):
-        blurred = np.stack([gaussian_filter(hulls[unit].astype(float), blur_sigma) for unit in active])
+        blurred = np.stack([gaussian_filter(hulls[unit].astype(float), blur_sigma_px) for unit in active])
         masked = mask_image(meis[active], blurred, means[active, None, None])
         responses = np.asarray(respond_paired(masked, active), dtype=float)
         if responses.shape != active.shape:

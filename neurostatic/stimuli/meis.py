@@ -12,32 +12,11 @@ from neurostatic.config import Meis
 from neurostatic.stimuli.ascent import Respond, ascend
 from neurostatic.stimuli.batches import images_that_fit, in_batches
 from neurostatic.stimuli.projected import ascend_projected
+from neurostatic.stimuli.scale import FLAT_STD_PX, Scale
 from neurostatic.stimuli.tuning import contrast_tuning
 from neurostatic.stimuli.variants import ENSEMBLE, best_of_starts, disagreement
 
 START_MEAN_PX, START_STD_PX = 128.0, 8.0
-FLAT_STD_PX = 0.01
-
-
-@dataclass(frozen=True)
-class Scale:
-    """z = (px - mean) / std, of the images that a network was trained on."""
-
-    mean_px: float
-    std_px: float
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """Gray levels 0 and 255, normalized."""
-        return -self.mean_px / self.std_px, (255 - self.mean_px) / self.std_px
-
-    def normalize(self, images_px: np.ndarray, device: torch.device | str) -> torch.Tensor:
-        """Float32 tensor on the device."""
-        return torch.as_tensor((images_px - self.mean_px) / self.std_px, dtype=torch.float32, device=device)
-
-    def to_px(self, images: torch.Tensor) -> np.ndarray:
-        """Gray levels, clipped to 0-255: rounding leaves 255.00001."""
-        return (images.double().cpu().numpy() * self.std_px + self.mean_px).clip(0, 255)
 
 
 def make_meis(
@@ -63,6 +42,7 @@ def make_meis(
         respond: normalized images and questions (image, 3): index of the unit, of the state (behaviors run fastest)
             and of the seed (-1: the mean over seeds) -> (image,).
         units: (unit,) indices that `respond` understands; unit_ids: (unit,) their names in `scan`.
+        scale: of the images that the networks were trained on; size_px: height and width.
         seeds: names of the seeds, in the order that `respond` understands.
         free_bytes: memory to fill, as for `optimize`.
 
@@ -72,6 +52,8 @@ def make_meis(
         (model, eye, behavior, unit, start, y, x) px and variant_activation, each by its own model in its own state,
         NaN where it failed; with two or more seeds seed_disagreement (unit) = 1 - mean correlation between the MEIs of
         two seeds, in the first state, from the best start of each.
+
+    Source: MEI, MEIParameter.
     """
     models = {ENSEMBLE: -1, **(dict(zip(seeds, range(len(seeds)), strict=True)) if config.each_seed else {})}
     n_states = len(config.eye) * len(config.behavior)
@@ -159,36 +141,35 @@ def optimize(
     if batch_size < n_images:
         report(f"{batch_size} of {n_images} images at a time, as memory allows")
 
-    def keep(part: slice, images: torch.Tensor) -> None:
-        images_px[part] = scale.to_px(images)
-        contrast_px[part] = images_px[part].std((1, 2), dtype=float)
-
     def work(part: slice) -> list[np.ndarray]:
         asked = respond, questions[part], scale.normalize(start_px[part], device), scale.bounds, scale.std_px, config
         if config.optimizer == "projected":
             images, record = ascend_projected(*asked, report=report)
-            keep(part, images)
-            return [*(record[name].values for name in ("response", "evaluations", "converged"))]
-        jitter = None if jitter_px is None else jitter_px[:, part]
-        images, history = ascend(*asked, jitter, report)
-        keep(part, images)
-        n = len(images)
-        return [history, np.full(n, config.iterations), np.zeros(n, dtype=bool)]
+            found = [record[name].values for name in ("response", "evaluations", "converged")]
+        else:
+            images, history = ascend(*asked, None if jitter_px is None else jitter_px[:, part], report)
+            found = [history, np.full(len(images), config.iterations), np.zeros(len(images), dtype=bool)]
+        images_px[part] = scale.to_px(images)
+        contrast_px[part] = images_px[part].std((1, 2), dtype=float)
+        return found
 
-    histories, evaluations, converged = zip(*in_batches(work, n_images, batch_size, report), strict=True)
+    histories, *counted = zip(*in_batches(work, n_images, batch_size, report), strict=True)
+    evaluations, converged = map(np.concatenate, counted)
     steps = max(map(len, histories))  # batches whose images all stopped early have fewer
     history = np.concatenate(
         [np.pad(part, ((0, steps - len(part)), (0, 0)), constant_values=np.nan) for part in histories], 1
     )
     activation = _responses(respond, questions, images_px, scale, batch_size)
     still = ((history == history[0]) | np.isnan(history)).all(0) & (activation == history[0])
+    if config.optimizer == "projected":  # it ended where it began: the image is the noise
+        still |= evaluations == 1
     failed = np.select(
         [~(np.isfinite(contrast_px) & np.isfinite(activation)), contrast_px < FLAT_STD_PX, still],
         ["not finite", "flat: the image has no contrast", "no gradient: the response does not depend on the image"],
         "",
     )
     images_px[failed != ""], activation[failed != ""] = np.nan, np.nan
-    return Optimized(images_px, activation, history, np.concatenate(evaluations), np.concatenate(converged), failed)
+    return Optimized(images_px, activation, history, evaluations, converged, failed)
 
 
 def score_meis(respond: Respond, questions: torch.Tensor, found: Optimized, scale: Scale, config: Meis) -> xr.Dataset:

@@ -1,7 +1,6 @@
 """The natural image that excites each unit most: whole, or behind the mask of the unit."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from neurostatic.data.frames import area_resize
 from neurostatic.problems import report_problems
+from neurostatic.stimuli.batches import timed_batches
 from neurostatic.stimuli.contrast import match_many
 from neurostatic.stimuli.masks import mask_image
 
@@ -18,7 +18,6 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 LUMA = (0.299, 0.587, 0.114)  # red, green, blue
 TRANSPARENT_PX = 128.0  # the gray that shows through transparent parts
 KINDS = ("gaussian", "tight")
-N_REPORTS = 10  # of the progress of one search
 
 
 def best_natural_images(
@@ -47,7 +46,7 @@ def best_natural_images(
     """
     images_px = _checked_images(images_px)
     blocks = []
-    for part in _batches(len(images_px), batch_size, "images", report):
+    for part in timed_batches(len(images_px), batch_size, "images", report):
         responses = np.asarray(respond_all(images_px[part]), dtype=float)
         if responses.ndim != 2 or len(responses) != len(images_px[part]):
             raise ValueError(f"expected ({len(images_px[part])}, unit) responses, got {responses.shape}")
@@ -64,8 +63,8 @@ def best_masked_natural_images(
     images_px: np.ndarray,
     masks: np.ndarray,
     respond_paired: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    image_mean_px: float | np.ndarray,
-    image_std_px: float | np.ndarray,
+    image_mean_px: float,
+    image_std_px: float,
     kind: str = "tight",
     batch_size: int = 1024,
     report: Callable[[str], None] = print,
@@ -86,7 +85,7 @@ def best_masked_natural_images(
         masks: (unit, y, x) in 0..1.
         respond_paired: images (k, y, x) px and positions (k,) on the unit axis of `masks` -> (k,) responses, image i
             by the unit at positions[i].
-        image_mean_px, image_std_px: of the training images of the model: numbers, or (unit,).
+        image_mean_px, image_std_px: of the training images of the model.
         batch_size: pairs of unit and image a call.
 
     Returns:
@@ -108,15 +107,14 @@ def best_masked_natural_images(
     if masks.ndim != 3 or masks.shape[1:] != images_px.shape[1:]:
         raise ValueError(f"masks must be (unit, y, x) of the size of the images {images_px.shape}, got {masks.shape}")
     n_units, n_images = len(masks), len(images_px)
-    mean_px, std_px = (np.broadcast_to(value, n_units) for value in (image_mean_px, image_std_px))
 
     def show(unit: np.intp, images: np.ndarray) -> np.ndarray:
         """The pictures (k, y, x), NaN where one cannot be shown."""
         if kind == "gaussian":
-            return mask_image(images_px[images], masks[unit], mean_px[unit])
-        contrast_px = contrast_under_mask(masks[unit], std_px[unit])
-        pictures = match_many(images_px[images], mean_px[unit], contrast_px, 0, 255, masks[unit])
-        pictures[(pictures == mean_px[unit]).all((1, 2))] = np.nan  # flat under the mask
+            return mask_image(images_px[images], masks[unit], image_mean_px)
+        contrast_px = contrast_under_mask(masks[unit], image_std_px)
+        pictures = match_many(images_px[images], image_mean_px, contrast_px, 0, 255, masks[unit])
+        pictures[(pictures == image_mean_px).all((1, 2))] = np.nan  # flat under the mask
         return pictures
 
     def respond(pictures: np.ndarray, positions: np.ndarray) -> np.ndarray:
@@ -131,7 +129,7 @@ def best_masked_natural_images(
     searched = np.flatnonzero(failed == "")
     units, images = np.repeat(searched, n_images), np.tile(np.arange(n_images), len(searched))
     responses = np.full((n_units, n_images), np.nan)
-    for part in _batches(len(units), batch_size, "pairs of unit and image", report):
+    for part in timed_batches(len(units), batch_size, "pairs of unit and image", report):
         of_units, some = units[part], images[part]
         pictures = np.concatenate([show(unit, some[of_units == unit]) for unit in np.unique(of_units)])
         usable = np.isfinite(pictures).all((1, 2))
@@ -232,18 +230,6 @@ def _best(responses: np.ndarray, failed: np.ndarray, none_left_reason: str) -> x
             "failed": ("unit", failed.astype(str)),
         }
     )
-
-
-def _batches(n: int, size: int, what: str, report: Callable[[str], None]) -> Iterator[slice]:
-    """Slices that cover 0..n; says about every tenth of them how far it is and how long it will take."""
-    began_s, reported = time.monotonic(), 0
-    for start in range(0, n, size):
-        yield slice(start, min(start + size, n))
-        done = min(start + size, n)
-        if done * N_REPORTS // n > reported:
-            reported = done * N_REPORTS // n
-            left_s = (time.monotonic() - began_s) / done * (n - done)
-            report(f"{done} of {n} {what} (about {left_s:.0f} s left)")
 
 
 def _is_picture(path: Path) -> bool:

@@ -17,7 +17,7 @@ TOLERANCE = 0.05  # of mean and of contrast, relative to the target
 PUBLISHED = Stimuli()
 
 Images = np.ndarray  # (unit, y, x) px; xarray arrays with coordinates scan and unit_id are checked against the units
-Respond = Callable[[np.ndarray, np.ndarray], np.ndarray]
+RespondPaired = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def mei_vs_rf_set(
@@ -26,7 +26,7 @@ def mei_vs_rf_set(
     linear_meis: Images,
     calibration: MonitorCalibration,
     config: Stimuli = PUBLISHED,
-    respond: Respond | None = None,
+    respond_paired: RespondPaired | None = None,
 ) -> StimulusSet:
     """MEIs (multi_cnn_mei) against receptive fields, the linear model's MEIs (multi_lin_rf).
 
@@ -41,7 +41,7 @@ def mei_vs_rf_set(
     def make(image_class: str, unit: int) -> LuminanceMatched:
         return luminance_chain(meis[image_class][unit], calibration, *_targets(config), config.zoom)
 
-    return stimulus_set("mei_vs_rf", units, meis, make, calibration, config, config.shifts_px, respond)
+    return stimulus_set("mei_vs_rf", units, meis, make, calibration, config, config.shifts_px, respond_paired)
 
 
 def mei_vs_gabor_set(
@@ -50,7 +50,7 @@ def mei_vs_gabor_set(
     gabors: Images,
     calibration: MonitorCalibration,
     config: Stimuli = PUBLISHED,
-    respond: Respond | None = None,
+    respond_paired: RespondPaired | None = None,
 ) -> StimulusSet:
     """MEIs (multi_cnn_mei) against the best Gabor of each unit (gabor), unshifted.
 
@@ -68,7 +68,7 @@ def mei_vs_gabor_set(
         return luminance_chain(cnn_meis[unit], calibration, *_targets(config), config.zoom)
 
     images = {"multi_cnn_mei": cnn_meis, "gabor": gabors}
-    return stimulus_set("mei_vs_gabor", units, images, make, calibration, config, (0,), respond)
+    return stimulus_set("mei_vs_gabor", units, images, make, calibration, config, (0,), respond_paired)
 
 
 def mei_vs_natural_set(
@@ -78,7 +78,7 @@ def mei_vs_natural_set(
     masks: Images,
     calibration: MonitorCalibration,
     config: Stimuli = PUBLISHED,
-    respond: Respond | None = None,
+    respond_paired: RespondPaired | None = None,
 ) -> StimulusSet:
     """Masked MEIs (masked_mei) against natural images behind the same mask (masked_imagenet), unshifted.
 
@@ -91,16 +91,12 @@ def mei_vs_natural_set(
     Source: fill_tight_mei_vs_imagenet_stimulus, ProcessedTightMaskedMEI, ProcessedTightMaskedImage.
     """
     masks_of = np.asarray(masks, dtype=float)
-    needed = tuple(round(config.zoom * n) for n in np.shape(cnn_meis)[1:])
-    problems = [
-        f"mask of scan {row.scan}, unit {row.unit_id} is not finite"
-        for row, mask in zip(units.itertuples(), masks_of, strict=True)
-        if not (np.isnan(row.hu_rank) or np.isfinite(mask).all())
-    ]
-    if np.shape(natural_px)[1:] != needed:
-        found = " x ".join(map(str, np.shape(natural_px)[1:]))
-        problems.append(f"masked_imagenet: images of {found} px, {needed[0]} x {needed[1]} px are needed")
-    report_problems("stimulus set mei_vs_natural", problems)
+    needed, found = tuple(round(config.zoom * n) for n in np.shape(cnn_meis)[1:]), np.shape(natural_px)[1:]
+    if found != needed:
+        raise InputError(
+            f"stimulus set mei_vs_natural: masked_imagenet: images of {' x '.join(map(str, found))} px, "
+            f"{' x '.join(map(str, needed))} px are needed"
+        )
 
     def make(image_class: str, unit: int) -> LuminanceMatched:
         if image_class == "masked_mei":
@@ -108,8 +104,8 @@ def mei_vs_natural_set(
         luminance = calibration.luminance(natural_px[unit])
         return match_luminance(luminance, calibration, *_targets(config), upscale_mask(masks_of[unit], config.zoom))
 
-    images = {"masked_mei": cnn_meis, "masked_imagenet": natural_px}
-    return stimulus_set("mei_vs_natural", units, images, make, calibration, config, (0,), respond)
+    images = {"masked_mei": cnn_meis, "masked_imagenet": natural_px, "tight mask": masks}
+    return stimulus_set("mei_vs_natural", units, images, make, calibration, config, (0,), respond_paired)
 
 
 def stimulus_set(
@@ -120,7 +116,7 @@ def stimulus_set(
     calibration: MonitorCalibration,
     config: Stimuli = PUBLISHED,
     shifts_px: Sequence[int] = (0,),
-    respond: Respond | None = None,
+    respond_paired: RespondPaired | None = None,
 ) -> StimulusSet:
     """Two classes of images, one of each for a unit, at one mean and contrast in cd/m2.
 
@@ -132,11 +128,11 @@ def stimulus_set(
     Args:
         kind: of STIMULUS_SETS, whose classes are made in this order.
         units: columns scan, unit_id, hu_rank (empty: not chosen); row i owns image i of each class.
-        images: class -> (unit, y, x); only checked here, `make` knows what to do with them.
+        images: class, or what else `make` needs, -> (unit, y, x); only checked here, `make` knows what to do with them.
         make: class and row of `units` -> the image at its mean and contrast.
         shifts_px: whole model px, for x and for y; 0 must be among them (only centered images enter the
             confusion matrix).
-        respond: images (k, y, x) px at the size of the model and rows of `units` (k,) -> (k,) responses, image
+        respond_paired: images (k, y, x) px at the size of the model and rows of `units` (k,) -> (k,) responses, image
             i by the CNN unit of row i. It is given the final uint8 images, reduced by area averaging; both
             classes are predicted by the CNN. Without it predicted_response is NaN.
 
@@ -181,10 +177,10 @@ def stimulus_set(
     report_problems(f"stimulus set {kind}, luminance", _quality_problems(manifest, qc, *_targets(config)))
 
     manifest["predicted_response"] = np.nan
-    if respond is not None:
+    if respond_paired is not None:
         owners = np.tile(np.repeat(chosen, len(shifts)), len(classes))
         height, width = np.shape(images[classes[0]])[1:]  # the MEIs are of the size of the model
-        predicted = respond(area_resize(shown, height, width, rounded=False), owners)
+        predicted = respond_paired(area_resize(shown, height, width, rounded=False), owners)
         manifest["predicted_response"] = np.asarray(predicted, dtype=float)
     return StimulusSet(shown, manifest[list(MANIFEST_COLUMNS)], qc)
 
@@ -242,6 +238,8 @@ def _input_problems(units: pd.DataFrame, images_by_class: dict[str, Images], shi
     ranks = pd.to_numeric(units["hu_rank"], errors="coerce")
     if ranks.isna().sum() > units["hu_rank"].isna().sum():
         problems.append("hu_rank must be a number or empty")
+    if ((ranks % 1 != 0) | (ranks < 0))[ranks.notna()].any():
+        problems.append("hu_rank must be whole, from 0")
     if ranks.dropna().duplicated().any():
         repeated = sorted(set(ranks[ranks.duplicated() & ranks.notna()].tolist()))
         problems.append(f"hu_rank {repeated} given more than once")
@@ -254,7 +252,7 @@ def _input_problems(units: pd.DataFrame, images_by_class: dict[str, Images], shi
 
     shapes = {image_class: np.shape(images) for image_class, images in images_by_class.items()}
     if any(len(shape) != 3 or shape[0] != len(units) for shape in shapes.values()):
-        problems.append(f"both classes need ({len(units)} units, y, x) images; got {shapes}")
+        problems.append(f"needed are ({len(units)} units, y, x) images; got {shapes}")
         return problems
     for image_class, images in images_by_class.items():
         for name in ("scan", "unit_id"):

@@ -96,7 +96,6 @@ rule select_units:
     conda:
         "../../envs/neurostatic.yaml"
     params:
-        data_config=asdict(CONFIG.data_config),
         model_types=MODEL_TYPES,
         selection=asdict(CONFIG.selection),
         needed=CONFIG.meis.units == "selected",

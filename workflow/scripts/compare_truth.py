@@ -10,7 +10,7 @@ from neurostatic.simulation.recovery import drive_ratio, matches_correct, single
 from neurostatic.stimuli.files import read_set
 from neurostatic.store import read_arrays, read_table, write_table
 
-compute_device(snakemake.threads)
+compute_device(snakemake.threads, gpu=False)
 with door(snakemake):
     sources = {}  # a unit stands once, whichever loops it is in
     for loop in snakemake.params.loops:

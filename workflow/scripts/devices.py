@@ -11,8 +11,8 @@ from typing import IO
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 
 
-def compute_device(threads: int) -> str:
-    """The GPU if there is one, else the CPU with this many threads; always deterministic algorithms."""
+def compute_device(threads: int, gpu: bool = True) -> str:
+    """The GPU if there is one and the job's rule asks for one, else the CPU; always deterministic algorithms."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
     import torch
 
@@ -23,6 +23,8 @@ def compute_device(threads: int) -> str:
     if hasattr(libc, "mallopt"):  # glibc hands large blocks back, and fetching them anew is a quarter of a step
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    if not gpu:
+        return "cpu"
     n_gpus = torch.cuda.device_count()  # does not touch any of them
     if n_gpus > 1:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(n_gpus)))

@@ -8,7 +8,7 @@ from door import door, origin
 
 from neurostatic.config import DataConfig
 from neurostatic.data.datasets import open_multi_dataset
-from neurostatic.fitting.ensembles import evaluate_models, summarize_scores
+from neurostatic.fitting.evaluation import evaluate_models, summarize_scores
 from neurostatic.fitting.tensors import TierTensors
 from neurostatic.models.files import load_network
 from neurostatic.problems import BadConfig

@@ -54,9 +54,10 @@ with door(snakemake, device):
         best = xr.concat(found, xr.Variable("kind", list(kinds)), join="exact")
         if snakemake.params.shown and (folder or export):  # in the size that is shown, for the stimuli
             winners = best.image.sel(kind="tight").values.clip(0)
-            if not folder:
-                shown = read_shown_images(export, classes, ids, height_px, width_px, winners)
-            best["shown_px"] = (("unit", "shown_y", "shown_x"), shown[winners] if folder else shown)
+            pictures = (
+                shown[winners] if folder else read_shown_images(export, classes, ids, height_px, width_px, winners)
+            )
+            best["shown_px"] = (("unit", "shown_y", "shown_x"), pictures)
         parts.append(best.assign_coords(scan=of_scan.scan, unit_id=of_scan.unit_id))
     natural = xr.concat(parts, "unit")
     write_arrays(natural, snakemake.output[0], origin(snakemake, device=device))

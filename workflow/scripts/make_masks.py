@@ -9,18 +9,12 @@ from neurostatic.stimuli.envelopes import gaussian_masks
 from neurostatic.stimuli.masks import tight_masks
 from neurostatic.store import read_arrays, write_arrays
 
-device = compute_device(snakemake.threads)
+device = compute_device(snakemake.threads, gpu=False)
 with door(snakemake, device):
     meis = read_arrays(snakemake.input.meis)
     ensembles, _ = best_ensembles(snakemake, "cnn", device)
-    options = snakemake.params.masks
-    masks = tight_masks(
-        meis.mei.values,
-        paired_responses(ensembles, meis.scan.values.tolist(), meis.unit_id.values.tolist()),
-        deviation_factor=options["deviation_factor"],
-        blur_sigma=options["blur_sigma_px"],
-        target_ratio=options["target_ratio"],
-    )
+    respond = paired_responses(ensembles, meis.scan.values.tolist(), meis.unit_id.values.tolist())
+    masks = tight_masks(meis.mei.values, respond, **snakemake.params.masks)
     envelopes = gaussian_masks(meis.mei.values)
     envelopes = envelopes.rename(mask="gaussian_mask", failed="gaussian_failed")
     masks = masks.merge(envelopes).assign_coords(scan=meis.scan, unit_id=meis.unit_id)

@@ -7,7 +7,8 @@ from door import door, origin
 from ensembles import best_ensembles, chosen_units, free_bytes, report_failures
 
 from neurostatic.config import Meis
-from neurostatic.stimuli.meis import Scale, make_meis
+from neurostatic.stimuli.meis import make_meis
+from neurostatic.stimuli.scale import Scale
 from neurostatic.stimuli.shares import join_shares, share
 from neurostatic.store import write_arrays
 

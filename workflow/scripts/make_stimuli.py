@@ -15,7 +15,7 @@ from neurostatic.stimuli.files import write_set
 from neurostatic.stimuli.sets import mei_vs_gabor_set, mei_vs_natural_set, mei_vs_rf_set
 from neurostatic.store import read_arrays, read_table
 
-device = compute_device(snakemake.threads)
+device = compute_device(snakemake.threads, gpu=False)
 with door(snakemake, device):
     kind = snakemake.wildcards.kind
     meis = read_arrays(snakemake.input.meis)
@@ -24,7 +24,7 @@ with door(snakemake, device):
     for name, control in controls.items():
         if name == "natural":
             control = controls["natural"] = control.sel(kind="tight")
-            if "shown_px" not in control:
+            if "shown_px" not in control or control.shown_px.isnull().any():  # of no scan, or not of all
                 raise InputError(
                     f"{snakemake.input.natural}: there are no natural images in the size that is shown; mei_vs_natural "
                     "needs raw exports with images.npy, or natural.images: a folder of pictures"

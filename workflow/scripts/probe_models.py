@@ -12,6 +12,7 @@ from neurostatic.stimuli.diversity import diverse_images
 from neurostatic.stimuli.gradients import grad_rfs, gradient_spectra
 from neurostatic.stimuli.insilico import insilico_confusion, shift_responses
 from neurostatic.stimuli.meis import start_images
+from neurostatic.stimuli.scale import Scale
 from neurostatic.store import open_arrays, read_arrays, write_arrays
 
 device = compute_device(snakemake.threads)
@@ -38,14 +39,14 @@ with door(snakemake, device):
         of_scan, store = np.flatnonzero(cnn.scan.values == scan), stores[scan]
         ids, ensemble = cnn.unit_id.values[of_scan].tolist(), ensembles[scan]
         mei_px, questions = cnn.mei.values[of_scan], ensemble.index_of(ids)
-        scale, scans = (ensemble.image_mean_px, ensemble.image_std_px), [scan] * len(ids)
+        scale, scans = Scale(ensemble.image_mean_px, ensemble.image_std_px), [scan] * len(ids)
         found = xr.Dataset()
         if "gradients" in config.parts:
             print(f"{scan}: gradients of {len(ids)} units")
             start_px = start_images(scans, ids, *mei_px.shape[1:], meis_config.seed)[:, 0]
-            linearized = grad_rfs(ensemble.respond, questions, start_px, *scale, meis_config)
+            linearized = grad_rfs(ensemble.respond, questions, start_px, scale, meis_config)
             images_px = open_arrays(store).images[: config.n_gradient_images].values
-            spectra = gradient_spectra(ensemble.respond, questions, images_px, *scale)
+            spectra = gradient_spectra(ensemble.respond, questions, images_px, scale)
             names = {"rf": "grad_rf", "activation": "grad_rf_activation", "failed": "grad_rf_failed"}
             found = linearized[["point_rf", *names]].rename(names)
             found = found.merge(spectra[["eigenvalue", "share"]])
@@ -53,7 +54,7 @@ with door(snakemake, device):
             print(f"{scan}: diverse images of {len(ids)} units")
             options = config.n_diverse, config.diverse_ratio
             tight = masks.tight_mask.values[of_scan]
-            diverse = diverse_images(ensemble.respond, questions, mei_px, *scale, scans, ids, tight, *options,
+            diverse = diverse_images(ensemble.respond, questions, mei_px, scale, scans, ids, tight, *options,
                                      seed=meis_config.seed)  # fmt: skip
             found = found.merge(diverse.rename(failed="diverse_failed"))
         by_scan.append(found)
@@ -61,5 +62,5 @@ with door(snakemake, device):
     probes = xr.merge(parts, combine_attrs="drop", join="exact", compat="equals")
     write_arrays(probes, snakemake.output[0], origin(snakemake, meis_config.seed, device))
     if "confusion" in probes:
-        own = (probes.confusion[0].argmax("image_unit") == np.arange(len(units[0]))).values.mean()
+        own = (probes.confusion[0].fillna(-np.inf).argmax("image_unit") == np.arange(len(units[0]))).values.mean()
         print(f"{own:.0%} of {len(units[0])} units respond most to their own MEI")

@@ -11,7 +11,7 @@ from neurostatic.simulation.mouse import closed_loop_session, natural_session, s
 from neurostatic.stimuli.files import read_sets
 from neurostatic.store import write_arrays
 
-device = compute_device(snakemake.threads)
+device = compute_device(snakemake.threads, gpu=False)
 with door(snakemake, device):
     config, mouse, day = Simulation(**snakemake.params.simulation), snakemake.params.mouse, snakemake.params.day
     config = dataclasses.replace(config, seed=config.seed + mouse)

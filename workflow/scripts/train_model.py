@@ -12,7 +12,7 @@ from neurostatic.config import DataConfig, Training
 from neurostatic.config.networks import Network
 from neurostatic.data.datasets import data_hash, open_multi_dataset
 from neurostatic.fitting.checkpoints import Checkpoint
-from neurostatic.fitting.evaluation import score_tiers
+from neurostatic.fitting.scores import score_tiers
 from neurostatic.fitting.tensors import TierTensors
 from neurostatic.fitting.training import HISTORY, train_network
 from neurostatic.models.files import save_bad, save_network

@@ -75,8 +75,6 @@ class PointReadout(nn.Module):
         Returns:
             (image, unit), or (image,) if `units` is given.
         """
-        if self.grid.requires_grad:  # frozen ones were brought back before
-            self._constrain()
         return self.read(maps, self.points(len(maps), shift, units, noise), units)
 
     def points(
@@ -87,6 +85,8 @@ class PointReadout(nn.Module):
         noise: torch.Generator | None = None,
     ) -> torch.Tensor:
         """Where the units look, (image, unit, 2) or, if `units` is given, (image, 1, 2); arguments as of `forward`."""
+        if self.grid.requires_grad:  # frozen ones were brought back before
+            self._constrain()
         points = self._points(n_images, noise)
         if units is not None:
             points = points[torch.arange(n_images, device=points.device), units][:, None]

@@ -10,7 +10,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from neurostatic.config import SIMULATE, STIMULUS_SETS, read_config
-from neurostatic.data.export_files import OPTIONAL_FILES, TRACES_FORM
+from neurostatic.data.export_files import EXPORT_FILES, SIMULATED_FORM
 from neurostatic.problems import InputError
 from neurostatic.provenance import code_of
 

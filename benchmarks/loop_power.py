@@ -128,7 +128,7 @@ def make_mouse(seed: int, config: Simulation, fields: LinearFields, n_units: int
     cortex = virtual_cortex(config)
     gray = np.full((1, HEIGHT_PX, WIDTH_PX), GREY_PX, np.uint8)
     table = pd.DataFrame({"image_class": ["gray"], "image_id": [0]})
-    source = record(cortex, Session(1, 1, "imagenet", 1, gray, table, np.array([0])), config, rng)
+    source = record(cortex, Session(1, "imagenet", 1, gray, table, np.array([0])), config, rng)
 
     rate = evoked(cortex, fields.images_px[:500])[:, source.visible] * source.cells.events.to_numpy()
     clearness = ceiling(rate, SPONTANEOUS * source.cells.events.to_numpy())

@@ -8,7 +8,7 @@ class InputError(Exception):
     """Something a user gave is wrong; the message says what, where, and what is allowed."""
 
 
-class BadConfig(InputError):
+class NoModelError(InputError):
     """A model that cannot be: its training diverged, or it has no unit. Other models may be; these go on."""
 
 

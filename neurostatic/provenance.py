@@ -60,12 +60,6 @@ def commit() -> dict[str, str | bool]:
         return {"commit": "unknown", "dirty": False}
 
 
-def checksum(path: str | Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def code_of(script: str | Path) -> str:
     """Hash of all modules of this package that a script rests on, as compiled: without comments and docstrings.
 

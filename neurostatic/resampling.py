@@ -43,6 +43,8 @@ def diagonal_test(matrices: list[np.ndarray], n_permutations: int, seed: int | n
 
     Args:
         matrices: (n, n) each, without NaN.
+
+    Raises ValueError for a matrix that is not square or has a NaN.
     """
     matrices = [np.asarray(matrix, dtype=float) for matrix in matrices]
     for matrix in matrices:

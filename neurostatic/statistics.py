@@ -17,6 +17,8 @@ def pearson(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     Returns:
         (...) correlations.
+
+    Raises ValueError if the shapes differ.
     """
     a = np.asarray(a, dtype=float)
     b = np.asarray(b, dtype=float)
@@ -71,8 +73,13 @@ def welch_from_summary(
 
     NaN where a sample has fewer than 2 values, or where both standard errors are 0 (no noise to judge by).
 
+    Args:
+        mean, sem, n of both samples: (...) of one shape.
+
     Returns:
-        t, degrees of freedom, p.
+        t, degrees of freedom, p (...).
+
+    Source: Welch 1947.
     """
     mean_a, sem_a, n_a, mean_b, sem_b, n_b = (
         np.asarray(value, dtype=float) for value in (mean_a, sem_a, n_a, mean_b, sem_b, n_b)

@@ -1,5 +1,6 @@
 """Everything on disk is written whole under a temporary name, then renamed, with its provenance."""
 
+import hashlib
 import json
 import mmap
 import os
@@ -39,6 +40,18 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def checksum(path: str | Path) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def plain_column(values: pd.Series | xr.DataArray | np.ndarray) -> np.ndarray:
+    """Values (row,) as numbers, or as text of fixed width, which needs no pickle."""
+    values = np.asarray(values)
+    return values if values.dtype.kind in "iufb" else np.array(values.tolist(), dtype=str)
 
 
 def rows_on_demand(

@@ -336,10 +336,22 @@ LOOP = SCANS["loops"]["loop1"]
         ({"loops": {"l/1": SCANS["loops"]["loop1"]}}, "name 'l/1': only letters, digits, '-' and '_' are allowed"),
         ({"scans": {**SCANS["scans"], "mäus": "raw"}}, "name 'mäus': only letters, digits"),
         ({"scans": {**SCANS["scans"], "a.b": "raw"}}, "name 'a.b': only letters, digits"),
+        ({"scans": {**SCANS["scans"], "a_fit": "raw"}}, "name 'a_fit': may not end in _models, _fit"),
+        ({"loops": {"l_left_out": SCANS["loops"]["loop1"]}}, "name 'l_left_out': may not end in _models"),
+        (
+            {"simulation": {"n_images": 59, "n_repeated": 60}},
+            "simulation.n_repeated: 60 is more than simulation.n_images, 59",
+        ),
     ],
 )
 def test_a_broken_reference_is_an_error(sections, message):
     assert message in problems_of(**sections)
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Config)])
+@pytest.mark.parametrize("content", [5, "text", [1]])
+def test_a_section_that_is_no_mapping_is_an_error(name, content):
+    assert re.search(rf"{name}(\[0\])?: expected keys and values, found ", problems_of(**{name: content}))
 
 
 def test_all_problems_come_in_one_message():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from neurostatic.data.anatomy import area_membership, layer_membership, select_units
+from neurostatic.data.anatomy import area_membership, layer_membership, units_in
 
 AREAS = ["V1", "LM", "unknown", "V1"]
 LAYERS = ["L2/3", "L2/3", "L2/3", "L4"]
@@ -36,10 +36,10 @@ def test_areas_are_read_at_the_rounded_pixel():  # G18
         ("V1", "all-unset", [0, 3]),
     ],
 )
-def test_select_units(area, layer, chosen):  # G18
-    assert select_units(AREAS, LAYERS, area, layer).tolist() == chosen
+def test_units_in(area, layer, chosen):  # G18
+    assert units_in(AREAS, LAYERS, area, layer).tolist() == chosen
 
 
 def test_unset_layer():
-    assert select_units(["V1", "V1"], ["unset", "L4"], "V1", "all-unset").tolist() == [1]
-    assert select_units(["V1", "V1"], ["unset", "L4"], "V1", "all").tolist() == [0, 1]
+    assert units_in(["V1", "V1"], ["unset", "L4"], "V1", "all-unset").tolist() == [1]
+    assert units_in(["V1", "V1"], ["unset", "L4"], "V1", "all").tolist() == [0, 1]

@@ -90,6 +90,9 @@ def test_wheel_velocity():  # G20
     velocity = wheel_velocity(time_s, counts, 1000, 20.0)
     assert np.flatnonzero(np.isnan(velocity)).tolist() == [300]
     assert np.delete(velocity, 300) == pytest.approx(6.2831853)
+    for n_read in (0, 1):
+        counts[n_read:] = np.nan
+        assert np.isnan(wheel_velocity(time_s, counts, 1000, 20.0)).all()
 
 
 def test_a_slope_takes_two_samples_on_each_side():

@@ -1,5 +1,6 @@
 """The monitor: power law, monotone pair, and the calibration nearest to a scan. C: mei.md; loop: closed_loop.md."""
 
+import json
 import runpy
 import shutil
 from dataclasses import asdict
@@ -295,7 +296,9 @@ def test_closest_calibration_passes_over_one_that_measured_no_light():
     assert refusal(closest_calibration, measured.iloc[:18], "2020-01-01T12:00:00") == (
         "monitor calibration: none of 1 calibrations measured light (mean luminance step of at least 0.05 cd/m2)"
     )
-    assert fit_calibrations(measured, "2020-01-01T12:00:00").timestamp.tolist() == ["2020-01-03T12:00:00"]
+    assert fit_calibrations(measured, "2020-01-01T12:00:00", None, measured.index).timestamp.tolist() == [
+        "2020-01-03T12:00:00"
+    ]
 
 
 def test_closest_calibration_names_unreadable_and_mixed_timestamps():
@@ -366,16 +369,18 @@ def test_a_rig_that_is_not_in_the_table_is_refused():
 
 
 def test_every_calibration_is_fitted_and_one_is_chosen():
-    fits = fit_calibrations(of_two_rigs(), "2020-01-01T12:00:00", "2P4")
+    chosen = closest_calibration(of_two_rigs(), "2020-01-01T12:00:00", "2P4")[2].index
+    fits = fit_calibrations(of_two_rigs(), "2020-01-01T12:00:00", "2P4", chosen)
     assert list(fits) == ["timestamp", "rig", "amplitude", "gamma", "offset", "mse", "gap_hours", "chosen"]
     assert fits.timestamp.tolist() == ["2020-01-01T11:00:00", "2020-01-01T12:00:00", "2020-01-02T12:00:00"]
     assert fits.rig.tolist() == ["2P4", "2P5", "2P4"]
     assert fits.gap_hours.tolist() == [1, 0, 24] and fits.chosen.tolist() == [True, False, False]
     assert_allclose(fits.gamma, 1.7)
     assert_allclose(fits.offset, [0.4, 2.4, 1.4])
-    assert "rig" not in fit_calibrations(table(("2020-01-01", BRIGHT)), "2020-01-01")
-    few = table(("2020-01-01", BRIGHT)).iloc[[0, 17]]
-    assert refusal(fit_calibrations, few, "2020-01-01") == (
+    alone = table(("2020-01-01", BRIGHT))
+    assert "rig" not in fit_calibrations(alone, "2020-01-01", None, alone.index)
+    few = alone.iloc[[0, 17]]
+    assert refusal(fit_calibrations, few, "2020-01-01", None, few.index) == (
         "gamma fit of 2020-01-01: 1 problem\n"
         "  - a gamma fit needs at least 3 different pixel values, none below 0; found 2, the lowest 0"
     )
@@ -425,7 +430,7 @@ def test_an_export_may_name_its_rig(exports, tmp_path):
 
 def calibrate(folder: Path, **options) -> None:
     """Run the rule's script as Snakemake does."""
-    inputs = SimpleNamespace(scan=str(folder / "scan.yaml"), calibrations=str(folder / "monitor_calibration.csv"))
+    inputs = SimpleNamespace(scan=str(folder / "verdict.json"), calibrations=str(folder / "monitor_calibration.csv"))
 
     class Inputs(list):
         scan, calibrations = inputs.scan, inputs.calibrations
@@ -445,7 +450,8 @@ def calibrate(folder: Path, **options) -> None:
 
 def test_the_rule_writes_the_choice_its_gap_and_its_residuals(tmp_path):
     log = tmp_path / "out/log"
-    (tmp_path / "scan.yaml").write_text("timestamp: 2020-01-01 12:00:00\nrig: 2P4\n")
+    verdict = {"info": {"timestamp": "2020-01-01T12:00:00", "rig": "2P4"}}
+    (tmp_path / "verdict.json").write_text(json.dumps(verdict))
     of_two_rigs().to_csv(tmp_path / "monitor_calibration.csv", index=False)
     calibrate(tmp_path)
     fits = pd.read_csv(tmp_path / "out/scan_fit.csv")

@@ -215,11 +215,11 @@ def test_reliability_of_several_scans(tmp_path):
         stores[name] = tmp_path / f"{name}.zarr.zip"
         write_arrays(build_dataset(read_scan(export)), stores[name], {})
     members = open_multi_dataset({name: stores[name] for name in ("one", "two")}, DataConfig(layer="all"))
-    table = measure_reliability(members, 0)
+    table = measure_reliability(members)
     assert table.groupby("scan", sort=False).size().to_dict() == {s: len(m.unit_id) for s, m in members.items()}
     assert table.unit_id.tolist() == [unit for member in members.values() for unit in member.unit_id]
     assert table.oracle.between(-1, 1).all() and table.oracle.nunique() == len(table)
     first = members["one"].data
     assert table.px_x[0] == first.px_x.values[0] and table.um_width[0] == first.um_width.values[0]
     with pytest.raises(InputError, match="scan few: no image of the test tier has 5 valid repeats"):
-        measure_reliability(open_multi_dataset({"few": stores["few"]}, DataConfig(layer="all")), 0)
+        measure_reliability(open_multi_dataset({"few": stores["few"]}, DataConfig(layer="all")))

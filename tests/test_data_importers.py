@@ -1,5 +1,6 @@
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -245,12 +246,24 @@ def test_a_tree_of_the_competition(spoiled):
     assert data.attrs["dropped_withheld"] == 4 and data.attrs["dropped_leaking"] == 0
 
 
+def test_silent_trials_of_a_tier_with_responses_are_kept(spoiled):
+    """Deconvolved responses of few cells are often all zero; only a whole tier of zeros is withheld."""
+    for trial in (0, 5, *range(8, 12)):
+        save(spoiled / f"data/responses/{trial}.npy", np.zeros(4, np.float32))
+    data = read_sensorium(spoiled)
+    assert data.sizes["trial"] == 8 and data.attrs["dropped_withheld"] == 4
+    assert (data.responses.values == 0).all(1).sum() == 2
+
+
 def test_the_verdict_does_not_depend_on_the_size_of_the_images(tmp_path):
     """Which size they are reduced to is a setting of the data set."""
     verdict = sensorium_verdict(make_tree(tmp_path / "tree", 18, 32))
     assert verdict["counts"]["images"] == 10
+    assert any("no stack coordinates" in remark for remark in verdict["remarks"])
     small = Preprocessing(height_px=18, width_px=32)
     assert read_sensorium(tmp_path / "tree", small).images.shape == (10, 18, 32)
+    rounded = [read_sensorium(tmp_path / "tree", replace(small, round_px=on)).attrs["round_px"] for on in (True, False)]
+    assert rounded == [1, 0]
 
 
 def test_repeated_meis_are_a_tier_of_the_tree(spoiled):

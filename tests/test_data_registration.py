@@ -10,7 +10,7 @@ from exports import make_export
 
 from neurostatic.cli import main
 from neurostatic.data import read_scan, read_stack_coordinates, read_structure_matches, scan_verdict
-from neurostatic.data.registration import register_units, stack_coordinates, stack_grid
+from neurostatic.data.registration import register_units, stack_coordinates
 from neurostatic.data.scans.stacks import require_stacks
 from neurostatic.problems import InputError
 
@@ -41,15 +41,23 @@ def by_unit(table):
     return table.sort_values(["stack", "unit_id"], ignore_index=True)
 
 
+def grid_of(px_height, px_width, um_height, um_width):
+    """(y, x, 2) places x, y in um of a field's pixels in its own plane."""
+    y, x = np.mgrid[:px_height, :px_width]
+    plane = np.eye(3)[:, :2]
+    placed = stack_coordinates(x.ravel(), y.ravel(), px_height, px_width, um_height, um_width, plane, np.zeros(3))
+    assert (placed[:, 2] == 0).all()
+    return placed[:, :2].reshape(px_height, px_width, 2)
+
+
 def test_grid_of_a_field_is_centered():
-    grid = stack_grid(4, 6, 4.0, 6.0)
-    assert grid.shape == (4, 6, 2)
+    grid = grid_of(4, 6, 4.0, 6.0)
     np.testing.assert_allclose(grid[0, 0], [-2.5, -1.5])
     np.testing.assert_allclose(grid[3, 5], [2.5, 1.5])
 
 
 def test_grid_has_one_pixel_size_per_axis():
-    grid = stack_grid(4, 6, 8.0, 3.0)
+    grid = grid_of(4, 6, 8.0, 3.0)
     np.testing.assert_allclose(np.diff(grid[:, 0, 1]), 2.0)
     np.testing.assert_allclose(np.diff(grid[0, :, 0]), 0.5)
     np.testing.assert_allclose(grid.mean((0, 1)), 0.0, atol=1e-12)
@@ -61,16 +69,6 @@ def test_affine_registration():
     placed = stack_coordinates(px_x, px_y, 4, 6, 4.0, 6.0, AFFINE, OFFSET_UM)
     np.testing.assert_allclose(placed[:3], expected, rtol=1e-5)
     assert np.isnan(placed[3]).all()  # outside the field: nowhere
-    published = stack_coordinates(px_x, px_y, 4, 6, 4.0, 6.0, AFFINE, OFFSET_UM, outside_um=0.0)
-    np.testing.assert_allclose(published, [*expected, [0, 0, 0]], rtol=1e-5)
-
-
-def test_units_on_pixels_lie_on_the_grid():
-    grid = stack_grid(5, 7, 10.0, 21.0)
-    y, x = np.mgrid[:5, :7]
-    identity = np.array([[1, 0], [0, 1], [0, 0]])
-    placed = stack_coordinates(x.ravel(), y.ravel(), 5, 7, 10.0, 21.0, identity, np.zeros(3))
-    np.testing.assert_allclose(placed[:, :2], grid.reshape(-1, 2))
 
 
 def test_registration_names_all_wrong_shapes():

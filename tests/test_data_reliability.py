@@ -17,6 +17,7 @@ from neurostatic.data.reliability import (
 )
 from neurostatic.data.reliability.ceilings import cc_max, explainable_fraction
 from neurostatic.data.reliability.oracle import average_ranks
+from neurostatic.data.reliability.repeats import Repeats
 from neurostatic.problems import InputError
 
 NAN = float("nan")
@@ -41,17 +42,22 @@ def pairs(responses, image, least=5):
     return np.array(single), np.array(others)
 
 
+def used_and_left_out(image, min_repeats=5):
+    repeats = Repeats.of(image, min_repeats)
+    return len(repeats.count), repeats.images_left_out
+
+
 def test_oracle_leaves_the_trial_itself_out():
     """G15: means of the other repeats of 1..5 are 3.5 .. 2.5; upstream -0.8, 0.9, 0.3986324, its factor (n - 1)/n."""
     one = np.arange(1.0, 6.0)[:, None]
-    correlation, counts = oracle(one, np.zeros(5))
+    correlation = oracle(one, np.zeros(5))
     np.testing.assert_allclose(correlation, [-1], atol=1e-12)
-    assert counts == {"images_used": 1, "images_left_out": 0}
+    assert used_and_left_out(np.zeros(5)) == (1, 0)
     two = np.repeat([1.0, 3.0], 5)
     a_b = np.array([0.0, 1, 0, 1, 3, 2, 4, 3, 3, 8])
-    correlation, counts = oracle(np.stack([two, a_b, np.ones(10)], 1), np.repeat([7, 5], 5))
+    correlation = oracle(np.stack([two, a_b, np.ones(10)], 1), np.repeat([7, 5], 5))
     np.testing.assert_allclose(correlation, [1, 0.4429249, NAN], atol=5e-8)
-    assert counts == {"images_used": 2, "images_left_out": 0}
+    assert used_and_left_out(np.repeat([7, 5], 5)) == (2, 0)
 
 
 def test_oracle_of_several_images():
@@ -60,27 +66,27 @@ def test_oracle_of_several_images():
     responses = (0.37 * (i + 1) * (n + 1) + 0.05 * (j + 1) * (n + 1) ** 2) % 1
     responses, image = responses.reshape(15, 4), np.repeat(["x", "y", "z"], 5)
     published = np.array([0.881361, -0.665227, -0.651953, -0.657573])
-    correlation, _ = oracle(responses, image)
+    correlation = oracle(responses, image)
     np.testing.assert_allclose(correlation, published * 15 / 14, atol=2e-6)
     order = np.random.default_rng(0).permutation(15)
-    np.testing.assert_allclose(oracle(responses[order], image[order])[0], correlation, atol=1e-12)
+    np.testing.assert_allclose(oracle(responses[order], image[order]), correlation, atol=1e-12)
 
 
 def test_every_image_has_its_own_number_of_repeats():
     responses, image = record([5, 9, 4, 12, 7, 1], 6, signal=2, noise=0.5)
     single, others = pairs(responses, image)
-    correlation, counts = oracle(responses, image)
+    correlation = oracle(responses, image)
     expected = [stats.pearsonr(single[:, unit], others[:, unit])[0] for unit in range(6)]
     np.testing.assert_allclose(correlation, expected, atol=1e-12)
-    assert counts == {"images_used": 4, "images_left_out": 2}
-    assert oracle(responses, image, min_repeats=2)[1] == {"images_used": 5, "images_left_out": 1}
+    assert used_and_left_out(image) == (4, 2) and used_and_left_out(image, 2) == (5, 1)
+    assert not np.allclose(oracle(responses, image, min_repeats=2), correlation)
 
 
 def test_without_a_repeated_image_there_is_no_oracle():
     responses, image = record([4, 4, 3], 2, signal=1)
-    correlation, counts = oracle(responses, image)
+    correlation = oracle(responses, image)
     assert np.isnan(correlation).all() and correlation.shape == (2,)
-    assert counts == {"images_used": 0, "images_left_out": 3}
+    assert used_and_left_out(image) == (0, 3)
     assert np.isnan(permutation_p(responses, image, seed=0)).all()
 
 
@@ -104,24 +110,24 @@ def test_shapes_and_names_that_do_not_fit_are_errors():
 def test_expected_oracle_of_equal_signal_and_noise(repeats, expected):
     """G16."""
     responses, image = record([repeats] * 2000, 30, signal=1, seed=1)
-    assert oracle(responses, image)[0].mean() == pytest.approx(expected, abs=0.005)
+    assert oracle(responses, image).mean() == pytest.approx(expected, abs=0.005)
     assert jackknife_ceiling(responses, image).mean() == pytest.approx(expected, abs=0.005)
 
 
 def test_oracle_of_noise_is_slightly_negative():
     """G16: the other repeats lack just this trial, so the mean is -0.0055, never a spurious signal."""
     responses, image = record([10] * 100, 2000, signal=0, seed=2)
-    correlation, _ = oracle(responses, image)
+    correlation = oracle(responses, image)
     assert correlation.mean() == pytest.approx(-0.0055, abs=0.004)
     assert correlation.std() == pytest.approx(0.045, abs=0.01)
 
 
 def test_shuffled_images_leave_no_oracle():
     responses, image = record([10] * 100, 1000, signal=1)
-    assert oracle(responses, image)[0].mean() > 0.6
+    assert oracle(responses, image).mean() > 0.6
     shuffled = np.random.default_rng(1).permuted(responses, axis=0)  # anew for each unit
     for method in ("pearson", "spearman"):
-        assert oracle(shuffled, image, method)[0].mean() == pytest.approx(-0.0055, abs=0.004)
+        assert oracle(shuffled, image, method).mean() == pytest.approx(-0.0055, abs=0.004)
 
 
 def test_ties_share_the_average_of_their_ranks():
@@ -133,10 +139,10 @@ def test_spearman_oracle_of_sparse_responses():
     responses, image = record([6] * 30, 5, signal=1, seed=3)
     responses = np.round(np.maximum(8 * responses - 8, 0)) / 8  # most trials silent
     single, others = pairs(responses, image)
-    correlation, counts = oracle(responses, image, "spearman")
+    correlation = oracle(responses, image, "spearman")
     expected = [stats.spearmanr(single[:, unit], others[:, unit].round(12))[0] for unit in range(5)]
     np.testing.assert_allclose(correlation, expected, atol=1e-12)
-    assert counts["images_used"] == 30
+    assert used_and_left_out(image) == (30, 0)
 
 
 def test_spearman_sees_ranks_only():
@@ -147,22 +153,22 @@ def test_spearman_sees_ranks_only():
     values = np.random.default_rng(0).normal(size=(3, 50)).round(1)
     np.testing.assert_array_equal(average_ranks(np.exp(values) ** 3), average_ranks(values))
     responses, image = record([8] * 50, 4, signal=1)
-    before = oracle(responses, image, "spearman")[0]
-    np.testing.assert_allclose(oracle(8 * responses - 4, image, "spearman")[0], before, atol=1e-12)
-    pearson_before = oracle(responses, image)[0]
+    before = oracle(responses, image, "spearman")
+    np.testing.assert_allclose(oracle(8 * responses - 4, image, "spearman"), before, atol=1e-12)
+    pearson_before = oracle(responses, image)
     responses[7] = 1e4
-    assert (np.abs(oracle(responses, image, "spearman")[0] - before) < 0.05).all()
-    assert (np.abs(oracle(responses, image)[0] - pearson_before) > 0.5).all()
+    assert (np.abs(oracle(responses, image, "spearman") - before) < 0.05).all()
+    assert (np.abs(oracle(responses, image) - pearson_before) > 0.5).all()
     constant_and_missing = np.stack([np.full(400, 0.1), np.append(NAN, np.arange(399))], 1)
-    assert np.isnan(oracle(constant_and_missing, image, "spearman")[0]).all()
+    assert np.isnan(oracle(constant_and_missing, image, "spearman")).all()
 
 
 def test_half_precision_is_summed_in_double():
     responses, image = record([10] * 20, 3, signal=1)
     half = (responses * 1000 + 40000).astype(np.float16)  # the sum of two is beyond the largest half
-    correlation = oracle(half, image)[0]
-    np.testing.assert_array_equal(correlation, oracle(half.astype(float), image)[0])
-    np.testing.assert_allclose(correlation, oracle(responses, image)[0], atol=0.02)
+    correlation = oracle(half, image)
+    np.testing.assert_array_equal(correlation, oracle(half.astype(float), image))
+    np.testing.assert_allclose(correlation, oracle(responses, image), atol=0.02)
     np.testing.assert_array_equal(
         permutation_p(half, image, 0, n_permutations=50), permutation_p(half.astype(float), image, 0, n_permutations=50)
     )
@@ -172,8 +178,8 @@ def test_half_precision_is_summed_in_double():
 def test_the_size_of_a_block_changes_no_bit(block_units):
     responses, image = record([5, 8, 6, 30, 9] * 6, 65, signal=0.3)
     for method in ("pearson", "spearman"):
-        expected = oracle(responses, image, method)[0]
-        np.testing.assert_array_equal(oracle(responses, image, method, block_units=block_units)[0], expected)
+        expected = oracle(responses, image, method)
+        np.testing.assert_array_equal(oracle(responses, image, method, block_units=block_units), expected)
     expected = permutation_p(responses, image, 3, n_permutations=30)
     np.testing.assert_array_equal(
         permutation_p(responses, image, 3, n_permutations=30, block_units=block_units), expected
@@ -199,8 +205,8 @@ def test_permutation_p_counts_oracles_of_shuffled_labels():
     kept = np.concatenate([np.flatnonzero(image == identity) for identity in (0, 1, 2, 4)])
     generator = np.random.default_rng(5)
     shuffles = generator.permuted(np.tile(np.arange(27), (99, 1)), axis=1)
-    null = np.array([oracle(responses[kept][order], image[kept])[0] for order in shuffles])
-    expected = (1 + (null >= oracle(responses, image)[0]).sum(0)) / 100
+    null = np.array([oracle(responses[kept][order], image[kept]) for order in shuffles])
+    expected = (1 + (null >= oracle(responses, image)).sum(0)) / 100
     np.testing.assert_array_equal(permutation_p(responses, image, 5, n_permutations=99), expected)
     generator = np.random.default_rng(5)
     np.testing.assert_array_equal(permutation_p(responses, image, generator, n_permutations=99), expected)
@@ -236,7 +242,7 @@ def test_bootstrap_draws_repeats_without_replacement_and_null_sets_of_different_
     responses, image = record([6] * 8, 4, signal=1)
     bootstrap = bootstrap_oracle(responses, image, range(5))
     assert bootstrap.attrs == {"images_used": 8, "images_left_out": 0, "trials_drawn": 6}
-    np.testing.assert_allclose(bootstrap.true, np.tile(oracle(responses, image)[0], (5, 1)), atol=1e-12)
+    np.testing.assert_allclose(bootstrap.true, np.tile(oracle(responses, image), (5, 1)), atol=1e-12)
 
     image = np.repeat(np.arange(5), [9, 12, 7, 8, 30])
     of_image = np.array([[0.0, 3.0], [1.0, 1.0], [5.0, 4.0], [2.0, 1.5], [9.0, 2.6]])[image]
@@ -315,8 +321,8 @@ def test_the_table_holds_every_measure_of_the_same_trials():
     ]  # fmt: skip
     assert table.index.name == "unit" and len(table) == 40
     assert (table.n_images == 30).all() and (table.n_trials == 240).all()
-    np.testing.assert_array_equal(table.oracle, oracle(responses, image)[0])
-    np.testing.assert_array_equal(table.oracle_spearman, oracle(responses, image, "spearman")[0])
+    np.testing.assert_array_equal(table.oracle, oracle(responses, image))
+    np.testing.assert_array_equal(table.oracle_spearman, oracle(responses, image, "spearman"))
     np.testing.assert_array_equal(table.jackknife, jackknife_ceiling(responses, image))
     np.testing.assert_array_equal(table.cc_max, cc_max(responses, image))
     np.testing.assert_array_equal(table.explainable, explainable_fraction(responses, image))

@@ -236,3 +236,11 @@ def test_filter_length_that_jitter_decides(tmp_path):
 def test_repeats(n_trials, message):
     remarks = repeat_remarks(np.array(n_trials), "trials.csv")
     assert [message in remark for remark in remarks] == ([True] if message else [])
+
+
+def test_quoted_names_after_spaces_are_no_unknown_columns(exports, tmp_path):
+    folder = shutil.copytree(exports["traces"], tmp_path / "scan")
+    header, *rows = (folder / "units.csv").read_text().splitlines()
+    quoted = ", ".join(f'"{name}"' for name in header.split(","))
+    (folder / "units.csv").write_text("\n".join([quoted, *rows]) + "\n")
+    assert not [remark for remark in find_remarks(read_scan(folder)) if "units.csv" in remark and "column" in remark]

@@ -9,7 +9,8 @@ import pytest
 from damages import change_array, change_table, set_cell
 from exports import make_export
 
-from neurostatic.data import RESPONSES_FORM, TRACES_FORM, build_dataset, read_scan, scan_verdict
+from neurostatic.data import build_dataset, read_scan, scan_verdict
+from neurostatic.data.export_files import RESPONSES_FORM, TRACES_FORM
 from neurostatic.problems import InputError
 
 

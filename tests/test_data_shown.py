@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from neurostatic.data.frames import apply_aperture
-from neurostatic.data.scans.shown import read_shown_images
+from neurostatic.data.scans.shown import read_image_table, read_shown_images
 from neurostatic.problems import InputError
 
 
@@ -27,6 +27,19 @@ def test_shown_images_are_found_by_class_and_id(tmp_path):
     np.save(tmp_path / "images.npy", np.zeros((3, 8, 12, 3), np.uint8))
     with pytest.raises(InputError, match="stimuli are made of gray images only"):
         read_shown_images(tmp_path, classes, np.array([2, 7, 7]), 8, 12)
+
+
+def test_the_table_of_images_is_read_as_the_scan_is(tmp_path):
+    """Spaces after commas, quotes, and classes that look like numbers."""
+    (tmp_path / "images.csv").write_text('"image_class", image_id\n007, 4\n1e3, 4\n')
+    np.save(tmp_path / "images.npy", np.zeros((2, 8, 12), np.uint8))
+    assert read_image_table(tmp_path).image_class.tolist() == ["007", "1e3"]
+    assert read_shown_images(tmp_path, np.array(["1e3"]), np.array([4]), 8, 12).shape == (1, 8, 12)
+    (tmp_path / "images.csv").write_text("image_class\nphoto\n")
+    with pytest.raises(InputError, match="column 'image_id' is missing"):
+        read_image_table(tmp_path)
+    with pytest.raises(InputError, match=r"images\.csv: file is missing"):
+        read_image_table(tmp_path / "nowhere")
 
 
 def test_shown_images_stay_behind_their_aperture(tmp_path):

@@ -11,7 +11,7 @@ from neurostatic.config import DataConfig, Preprocessing
 from neurostatic.data import build_dataset, open_multi_dataset, read_scan
 from neurostatic.fitting import TierTensors, predict
 from neurostatic.models import CorePlusReadout, save_bad, save_network
-from neurostatic.problems import BadConfig, InputError
+from neurostatic.problems import InputError, NoModelError
 from neurostatic.store import write_arrays
 
 FORMAT_1 = Path(__file__).with_name("model_format_1.pt")
@@ -115,7 +115,7 @@ def test_a_file_that_cannot_be_used_says_why(tmp_path):
     with pytest.raises(InputError, match=r"1\.pt: no such file"):
         neurostatic.load(tmp_path / "1.pt")
     save_bad("it diverged", tmp_path / "1.pt", {})
-    with pytest.raises(BadConfig, match="no model, it diverged"):
+    with pytest.raises(NoModelError, match="no model, it diverged"):
         neurostatic.load(tmp_path / "1.pt")
     network = CorePlusReadout(NETWORK_F, {"a": 1}, (1, 10, 12))
     save_network(network, tmp_path / "1.pt", {"a": [1]}, {"a": {"contrast": 1.0}}, {})

@@ -16,7 +16,7 @@ from neurostatic.fitting.scores import predict, score_units
 from neurostatic.fitting.tensors import StoredResponses, TierTensors
 from neurostatic.fitting.training import _train_epoch, cycle_scans, poisson_loss, train_network
 from neurostatic.models import CorePlusReadout
-from neurostatic.problems import BadConfig, InputError
+from neurostatic.problems import InputError, NoModelError
 from neurostatic.store import write_arrays
 
 TARGETS = torch.tensor([[0, 1.5, 0.5], [2, 0, 1]], dtype=torch.float64)
@@ -275,9 +275,9 @@ def test_a_training_that_diverges_keeps_its_best_state():
 
 
 def test_a_training_that_diverges_before_anything_is_learned_gives_no_model():
-    """BadConfig; a later stage of a smaller rate may still save it."""
+    """NoModelError; a later stage of a smaller rate may still save it."""
     for rates in ((1e30,), (1e30, 1e30)):
-        with pytest.raises(BadConfig, match="or the training diverged"):
+        with pytest.raises(NoModelError, match="or the training diverged"):
             train_network(NETWORK_F, dataclasses.replace(QUICK, learning_rates=rates), make_scans(), 1, CPU, quiet)
     saved = dataclasses.replace(QUICK, learning_rates=(1e30, 0.02))
     _, history = train_network(NETWORK, saved, make_scans(), 1, CPU, quiet)
@@ -287,7 +287,7 @@ def test_a_training_that_diverges_before_anything_is_learned_gives_no_model():
 def test_responses_that_are_not_finite_are_an_error():
     scans = make_scans()
     scans["a"]["validation"].responses[3, 1] = NAN
-    with pytest.raises(BadConfig, match="no validation correlation"):
+    with pytest.raises(NoModelError, match="no validation correlation"):
         train_network(NETWORK_F, QUICK, scans, 1, CPU, quiet)
 
 

@@ -20,7 +20,7 @@ from neurostatic.models import (
 )
 from neurostatic.models.modulators import build_modulator
 from neurostatic.models.shifters import build_shifter
-from neurostatic.problems import BadConfig, InputError
+from neurostatic.problems import InputError, NoModelError
 
 BOTH = [[1.061266, 1.208549, 1.240890], [1.065198, 1.369364, 1.153824]]
 BEHAVIOR_ONLY = [[1.034242, 1.197031, 1.410926], [1.069888, 1.336137, 1.230590]]
@@ -285,7 +285,7 @@ def test_a_model_file_of_the_first_format_is_read():
 
 def test_a_bad_model_says_why_there_is_none(tmp_path):
     save_bad("the training diverged", tmp_path / "1.pt", {"commit": "abc"})
-    with pytest.raises(BadConfig, match=r"1\.pt: no model, the training diverged"):
+    with pytest.raises(NoModelError, match=r"1\.pt: no model, the training diverged"):
         load_network(tmp_path / "1.pt")
 
 

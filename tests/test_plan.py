@@ -52,7 +52,7 @@ def test_the_plan_of_five_mice(tmp_path, monkeypatch, capsys):
     assert low < float(jobs["train_model"][1]) < high
     assert "5 data sets, 16 networks x 4 seeds: 320 models" in said
     disk = dict(re.findall(r"^  (\w+) +([\d.e+]+)$", said, re.M))
-    assert float(disk["datasets"]) > 5 * 5900 * 5000 * 4 * 0.9 / 1e9
+    assert float(disk["datasets"]) > 5 * 5900 * 3000 * 4 * 0.9 / 1e9
     assert not list(tmp_path.glob("results*"))
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from neurostatic.provenance import checksum, code_of, commit, provenance
+from neurostatic.provenance import code_of, commit, provenance
+from neurostatic.store import checksum
 
 ROOT = Path(__file__).parents[1]
 NOT_DECLARED = {"CNN_CORES", "CORES", "MODULATORS", "PUBLISHED_CORES", "READOUTS", "SHIFTERS", "Network"}

@@ -40,7 +40,6 @@ from neurostatic.config import (
     Meis,
 )
 from neurostatic.problems import InputError
-from neurostatic.provenance import checksum
 from neurostatic.report.figures_closed_loop import CONTROL_NAMES, truth_figure
 from neurostatic.report.figures_gallery import detailed_figure, gray_limit, seeds_figure, shown_figure
 from neurostatic.report.figures_models import kept_states, learning_figure
@@ -51,7 +50,7 @@ from neurostatic.report.sections_models import models_section
 from neurostatic.report.sections_stimuli import meis_section, stimuli_section
 from neurostatic.report.style import tile
 from neurostatic.statistics import compare_pairs, slope_through_origin
-from neurostatic.store import write_arrays
+from neurostatic.store import checksum, write_arrays
 
 # The pages that are looked at whole are made by fixtures of the module, as they are.
 pytestmark = pytest.mark.usefixtures("quick_pictures")

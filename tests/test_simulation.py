@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import skimage.io
 import torch
+import yaml
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from scipy.ndimage import shift
@@ -20,6 +21,7 @@ from neurostatic.simulation.cortex import MONITOR_GAMMA, true_meis
 from neurostatic.simulation.mouse import virtual_cortex
 from neurostatic.simulation.photos import crop_photos, load_photos
 from neurostatic.simulation.recording import draw_events
+from neurostatic.simulation.recovery import true_responses
 from neurostatic.simulation.truth import ceiling
 from neurostatic.statistics import pearson
 
@@ -184,7 +186,7 @@ def test_what_was_recorded_is_what_the_cells_did(day1, cortex):
 
     def ceiling(data, off_by=0):
         trial_idx = np.roll(data.trial_idx.values, off_by)
-        return simulation.single_trial_ceiling(truth, data.responses.values, trial_idx, data.unit_id.values)
+        return simulation.noiseless_correlations(truth, data.responses.values, trial_idx, data.unit_id.values)
 
     right = ceiling(data)
     assert right.unit_id.tolist() == data.unit_id.values.tolist() == [*truth.unit_id.values, truth.dead_unit_id]
@@ -223,7 +225,9 @@ def test_the_ceiling_is_what_the_rate_reaches(day1):
 
     data = build_dataset(scan)
     cells = data.isel(unit=~data.dead.values)
-    found = simulation.single_trial_ceiling(truth, cells.responses.values, cells.trial_idx.values, cells.unit_id.values)
+    found = simulation.noiseless_correlations(
+        truth, cells.responses.values, cells.trial_idx.values, cells.unit_id.values
+    )
     reached = found.noiseless_correlation
     assert 0.85 * truth.ceiling.mean() < reached.mean() < truth.ceiling.mean() + 0.02
     assert np.corrcoef(reached, truth.ceiling)[0, 1] > 0.8
@@ -260,6 +264,28 @@ def test_true_meis_meet_the_constraint_and_are_a_maximum(cortex, day1, crops_px)
     assert (true_meis(seen, CONFIG.mei_contrast_px, 5, n_starts=2, n_steps=400)[1].numpy() <= 1.01 * best).all()
     natural = seen.evoked(torch.tensor(at_contrast(crops_px)).float()).numpy().max(0)
     assert (natural <= best).all() and np.median(natural / best) < 0.5
+
+
+def test_no_image_has_no_true_response(day1):
+    """A loop whose source owns no image of a set."""
+    _, truth = day1
+    manifest = pd.DataFrame({"owner_unit_id": [], "image_class": []}).astype({"owner_unit_id": int})
+    found = true_responses(truth, manifest, np.zeros((0, 144, 256)))
+    assert found.empty and list(found) == ["unit_id", "kind", "image_class", "evoked"]
+    assert simulation.drive_ratio(truth, np.zeros(0, int), np.zeros((0, 36, 64))).shape == (0,)
+
+
+def test_days_of_seconds_and_of_the_next_month(day1, tmp_path):
+    """The shortest day has room for every blemish, a shorter one is refused; and the 32nd is in February."""
+    manifest = pd.DataFrame({"image_class": "multi_cnn_mei", "image_id": [0]})
+    images = np.random.default_rng(0).integers(0, 256, (1, 144, 256), dtype=np.uint8)
+    short, config = (dataclasses.replace(CONFIG, closed_loop_repeats=repeats) for repeats in (29, 30))
+    with pytest.raises(InputError, match="29 presentations are too few, at least 30 are needed"):
+        simulation.simulate_scan(short, simulation.closed_loop_session(short, 32, manifest, images), tmp_path)
+    assert not list(tmp_path.iterdir())
+    simulation.simulate_scan(config, simulation.closed_loop_session(config, 32, manifest, images), tmp_path)
+    read_scan(tmp_path)
+    assert yaml.safe_load((tmp_path / "scan.yaml").read_text())["timestamp"] == "2026-02-01T10:30:00"
 
 
 def test_drive_ratio(day1):
@@ -335,7 +361,6 @@ def test_settings_that_cannot_be_used(tmp_path):
     refused("no photo holds a crop of 144 x 256 px", photos=str(tmp_path))
     (tmp_path / "broken.png").write_bytes(b"no image")
     refused(r"broken\.png", photos=str(tmp_path))
-    refused("n_repeated", n_repeated=121)
     flat = tmp_path / "flat"
     flat.mkdir()
     skimage.io.imsave(flat / "wall.png", np.full((200, 300), 90, np.uint8), check_contrast=False)

@@ -25,7 +25,7 @@ def session():
 @pytest.fixture(scope="module")
 def clean(session):
     """The recording before anything goes wrong."""
-    rng = np.random.default_rng([CONFIG.seed, 2, session.day, session.scan_idx])
+    rng = np.random.default_rng([CONFIG.seed, 2, session.day, 1])
     return record(virtual_cortex(CONFIG), session, CONFIG, rng)
 
 
@@ -201,7 +201,7 @@ def test_the_reader_survives_and_drops_few_trials_for_the_right_reasons(scan, da
 
 def test_a_soma_that_is_no_cell_has_no_truth(data, truth):
     ids = data.unit_id.values
-    ceiling = simulation.single_trial_ceiling(truth, data.responses.values, data.trial_idx.values, ids)
+    ceiling = simulation.noiseless_correlations(truth, data.responses.values, data.trial_idx.values, ids)
     dead = data.dead.values
     assert (ceiling.kind[dead] == "no cell").all() and ceiling.noiseless_correlation[dead].isna().all()
     assert ceiling.kind[~dead].tolist() == truth.kind.values.tolist()

@@ -13,7 +13,7 @@ import torch
 from neurostatic.config import DataConfig, Network, Simulation, Training
 from neurostatic.data import build_dataset, open_multi_dataset, read_scan
 from neurostatic.fitting import TierTensors, predict, score_units, train_network
-from neurostatic.simulation import natural_session, simulate_scan, single_trial_ceiling
+from neurostatic.simulation import natural_session, noiseless_correlations, simulate_scan
 from neurostatic.store import write_arrays
 
 pytestmark = pytest.mark.slow
@@ -40,7 +40,7 @@ def units(tmp_path_factory) -> pd.DataFrame:
     tiers = {tier: TierTensors.of(member, tier, CPU) for tier in ("train", "validation", "test")}
     test = tiers["test"]
     trial_idx = member.data.trial_idx.values[member.trials("test")]
-    table = single_trial_ceiling(truth, member.responses("test"), trial_idx, member.unit_id)
+    table = noiseless_correlations(truth, member.responses("test"), trial_idx, member.unit_id)
     table["ceiling"] = table.noiseless_correlation
 
     def ensemble(networks, shown):

@@ -26,7 +26,7 @@ from neurostatic.data.datasets import open_multi_dataset
 from neurostatic.fitting.tensors import TierTensors
 from neurostatic.fitting.training import train_network
 from neurostatic.models import Ensemble, TrainedNetwork, load_network
-from neurostatic.problems import BadConfig
+from neurostatic.problems import NoModelError
 from neurostatic.simulation.recovery import drive_ratio
 from neurostatic.stimuli.meis import make_meis
 from neurostatic.stimuli.scale import Scale
@@ -308,7 +308,7 @@ def test_models_and_ensembles_are_scored(project):
 
 
 def test_a_model_that_cannot_be_is_marked_and_the_others_go_on(project, tmp_path):
-    """BadConfig: no unit of the wanted area; then what rests on the models, with one of them bad."""
+    """NoModelError: no unit of the wanted area; then what rests on the models, with one of them bad."""
     copy_of_the_loop(project, tmp_path)
     small = yaml.safe_load((tmp_path / "small.yaml").read_text())
     (tmp_path / "bad.yaml").write_text(yaml.safe_dump({**small, "data_config": {"brain_area": "AL"}}))
@@ -317,7 +317,7 @@ def test_a_model_that_cannot_be_is_marked_and_the_others_go_on(project, tmp_path
     run = snakemake(tmp_path, "--configfile", "bad.yaml", *options, model, "--", model)
     assert run.returncode == 0, run.stderr
     assert "no model: data set: no scan has a unit" in run.stdout + run.stderr
-    with pytest.raises(BadConfig, match="no unit in area 'AL'"):
+    with pytest.raises(NoModelError, match="no unit in area 'AL'"):
         load_network(tmp_path / model)
     scores = read_table(tmp_path / "results/models/mouse1/GaussianLaplace/2.csv")
     assert scores.empty and "pearson" in scores
@@ -369,6 +369,8 @@ def test_a_training_that_was_killed_with_snakemake_goes_on(project, tmp_path):
             ["results/datasets/a.zarr.zip"],
             "scans.a: no such file or folder: no/such/folder",
         ),
+        ({"natural": {"images": "no/pictures"}}, [], "natural.images: no such folder: no/pictures"),
+        ({"simulation": {"photos": "no/photos"}}, [], "simulation.photos: no such folder: no/photos"),
         (
             {"scans": {"a": "broken.zip"}, "datasets": {"d": ["a"]}, "loops": {}},
             ["results/datasets/a.zarr.zip"],
@@ -380,7 +382,7 @@ def test_a_training_that_was_killed_with_snakemake_goes_on(project, tmp_path):
             "units.csv: column 'um_x' is missing",
         ),
         ({"data_config": {"brain_area": "AL"}}, ["results/reliability/mouse1.csv"], "no unit in area 'AL'"),
-        ({"selection": {"edge_um": 500}}, ["results/selection/mouse1.csv"], "none is more than 500.0 um inside"),
+        ({"selection": {"edge_um": 500}}, ["results/selection/mouse1.csv"], "none is more than 500 um inside"),
     ],
 )
 def test_bad_input_gets_one_clear_message(project, tmp_path, overlay, target, message):

@@ -17,6 +17,8 @@ from neurostatic.config.sections import REPLACED_WHOLE, STIMULUS_SETS, Config, L
 from neurostatic.config.states import BEHAVIOR, EYE, parse_state
 from neurostatic.problems import InputError, report_problems
 
+SUFFIXES = ("_models", "_fit", "_diagonal", "_left_out")  # of tables that rules write beside the one of a name
+
 
 def read_config(path: str | Path, overlay: dict[str, Any] | None = None) -> Config:
     """Read config.yaml, lay an overlay over it, and check everything.
@@ -58,8 +60,7 @@ def check_config(sections: dict[str, Any]) -> Config:
     problems: list[str] = []
     fields = {field.name: field.type for field in dataclasses.fields(Config)}
     _unknown(sections, fields, "", problems)
-    built: dict[str, Any] = {"scans": {}, "datasets": {}, "loops": {}, "networks": {}}
-    built |= {"preprocessing": None, "training": None}
+    built: dict[str, Any] = {name: {} if name in (*REPLACED_WHOLE, "networks") else None for name in fields}
     for name, kind in fields.items():
         content = {} if sections.get(name) is None else sections[name]
         if name == "networks" and isinstance(content, list):
@@ -170,6 +171,8 @@ def _contradictions(built: dict[str, Any]) -> list[str]:
     for name in [*scans, *datasets, *built["loops"]]:
         if not re.fullmatch("[A-Za-z0-9_-]+", name):
             problems.append(f"name {name!r}: only letters, digits, '-' and '_' are allowed (it becomes a file name)")
+        if name.endswith(SUFFIXES):
+            problems.append(f"name {name!r}: may not end in {', '.join(SUFFIXES)} (results have such names)")
     named = [(f"datasets.{name}", members) for name, members in datasets.items()]
     named += [(f"loops.{name}.targets", loop.targets) for name, loop in loops.items()]
     named += [(f"loops.{name}.oracle", loop.oracle) for name, loop in loops.items()]
@@ -180,6 +183,9 @@ def _contradictions(built: dict[str, Any]) -> list[str]:
             problems.append(f"loops.{name}.dataset: '{loop.dataset}' is not in datasets")
         elif loop.source not in datasets[loop.dataset]:
             problems.append(f"loops.{name}.source: '{loop.source}' is not a scan of data set '{loop.dataset}'")
+    mouse = built["simulation"]
+    if mouse and mouse.n_repeated > mouse.n_images:
+        problems.append(f"simulation.n_repeated: {mouse.n_repeated} is more than simulation.n_images, {mouse.n_images}")
     problems += _unknown_states(built["meis"]) if built["meis"] else []
     problems += _unfit_sets(built, loops)
     problems += _unfit_filters(built["matching"]) if built["matching"] else []
@@ -198,7 +204,7 @@ def _unfit_sets(built: dict[str, Any], loops: dict[str, Loop]) -> list[str]:
         problems += [f"loops.{name}.oracle: scan '{s}' is a target, or is there twice" for s in dict.fromkeys(both)]
         twice = [scan for scan, kinds in loop.targets.items() if len(set(kinds)) < len(kinds)]
         problems += [f"loops.{name}.targets.{scan}: a stimulus set is there twice" for scan in twice]
-        if loop.source in (*loop.targets, *loop.oracle):
+        if loop.source in loop.later:
             problems.append(f"loops.{name}: '{loop.source}' is the source and a later scan as well")
     if stimuli:
         made, shifts = stimuli.sets, stimuli.shifts_px

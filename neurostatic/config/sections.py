@@ -22,7 +22,7 @@ class Simulation:
 
     seed: int = key(1, low=0)
     photos: str = key("bundled")
-    n_cells: int = key(190, low=20)
+    n_cells: int = key(190, low=20, high=3000)
     lost_fraction: float = key(0.1, low=0.0, high=0.5)
     median_events: float = key(0.4, low=0.0)
     n_images: int = key(2000, low=20)
@@ -234,6 +234,16 @@ class Loop:
     def kinds(self) -> tuple[str, ...]:
         """Stimulus sets that were shown, each once."""
         return tuple(dict.fromkeys(kind for kinds in self.targets.values() for kind in kinds))
+
+    @property
+    def later(self) -> tuple[str, ...]:
+        """Scans in which its cells are looked for: the targets, then those of natural images."""
+        return (*self.targets, *self.oracle)
+
+    @property
+    def scans(self) -> tuple[str, ...]:
+        """All its scans, the source first."""
+        return (self.source, *self.later)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-from .anatomy import area_membership, layer_membership, select_units
+from .anatomy import area_membership, layer_membership, units_in
 from .behavior import map_clock, sample_eye, sample_treadmill
 from .datasets import (
     Member,
@@ -8,11 +8,10 @@ from .datasets import (
     normalization,
     open_multi_dataset,
 )
-from .export_files import EXPORT_FILES, MATCHING_FILES, OPTIONAL_FILES, RESPONSES_FORM, TRACES_FORM
 from .exporters import write_sensorium
 from .frames import area_resize
 from .importers import is_sensorium, read_sensorium, sensorium_verdict
-from .registration import register_units, stack_coordinates, stack_grid
+from .registration import register_units, stack_coordinates
 from .reliability import (
     cc_abs,
     cc_max,
@@ -28,11 +27,6 @@ from .scans import Scan, read_scan, read_stack_coordinates, read_structure_match
 from .tiers import condition_tiers
 
 __all__ = [
-    "EXPORT_FILES",
-    "MATCHING_FILES",
-    "OPTIONAL_FILES",
-    "RESPONSES_FORM",
-    "TRACES_FORM",
     "Member",
     "Normalization",
     "Scan",
@@ -65,9 +59,8 @@ __all__ = [
     "sample_responses",
     "sample_treadmill",
     "scan_verdict",
-    "select_units",
     "sensorium_verdict",
     "stack_coordinates",
-    "stack_grid",
+    "units_in",
     "write_sensorium",
 ]

@@ -41,7 +41,7 @@ def layer_membership(z_um: np.ndarray) -> np.ndarray:
     return layer
 
 
-def select_units(brain_area: np.ndarray, layer: np.ndarray, wanted_area: str, wanted_layer: str) -> np.ndarray:
+def units_in(brain_area: np.ndarray, layer: np.ndarray, wanted_area: str, wanted_layer: str) -> np.ndarray:
     """Units of the wanted areas and layers (DataConfig, area and layer groups).
 
     Args:

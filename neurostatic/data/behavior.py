@@ -15,6 +15,7 @@ from neurostatic.data.responses import (
 from neurostatic.problems import InputError
 
 COUNTER_RANGE = 2.0**32  # of a wheel's counter
+WHEEL_RATE_HZ = 10.0  # at which it is resampled
 EYE_GAP = 3  # video frames: shorter gaps in the pupil track are filled, from here on they stay
 
 
@@ -95,27 +96,29 @@ def sample_treadmill(treadmill: pd.DataFrame, times_s: np.ndarray, window_s: flo
 
 
 def wheel_velocity(
-    time_s: np.ndarray, counts: np.ndarray, counts_per_revolution: float, diameter_cm: float, rate_hz: float = 10.0
+    time_s: np.ndarray, counts: np.ndarray, counts_per_revolution: float, diameter_cm: float
 ) -> np.ndarray:
     """Velocity of a treadmill from the counter of its wheel, for exports that start one step earlier (Treadmill).
 
-    v = d counts / dt / counts_per_revolution * pi * diameter, with counts resampled at `rate_hz` and velocity
-    interpolated back. A 32-bit counter that wraps is unwrapped. Upstream took n points over T s for points 1/rate_hz
-    apart, and so gave velocities n / (n - 1) times too high.
+    v = d counts / dt / counts_per_revolution * pi * diameter, with counts resampled at 10 Hz and velocity
+    interpolated back. A 32-bit counter that wraps is unwrapped. Upstream took n points over T s for points 0.1 s apart,
+    and so gave velocities n / (n - 1) times too high.
 
     Args:
         time_s: (sample,) increasing.
-        counts: (sample,) of the wheel encoder, NaN where it was not read.
+        counts: (sample,) of the wheel encoder, NaN where it was not read; diameter_cm: of the wheel.
 
     Returns:
-        (sample,) cm/s, signed, NaN where counts or time are.
+        (sample,) cm/s, signed, NaN where counts or time are, and everywhere if fewer than two are known.
     """
     time_s, counts = np.asarray(time_s, dtype=float), np.asarray(counts, dtype=float)
     known = ~np.isnan(time_s) & ~np.isnan(counts)
+    if known.sum() < 2:
+        return np.full(len(time_s), np.nan)
     known_s = time_s[known]
     steps = np.diff(counts[known], prepend=counts[known][0])
     position = np.cumsum(steps - COUNTER_RANGE * np.rint(steps / COUNTER_RANGE))
-    n_points = max(2, round(rate_hz * (known_s[-1] - known_s[0])) + 1)
+    n_points = max(2, round(WHEEL_RATE_HZ * (known_s[-1] - known_s[0])) + 1)
     grid_s = np.linspace(known_s[0], known_s[-1], n_points)
     counts_per_s = np.gradient(np.interp(grid_s, known_s, position), grid_s[1] - grid_s[0])
     velocity_cm_s = np.full(len(time_s), np.nan)

@@ -75,7 +75,10 @@ class MonitorCalibration:
     def from_table(
         cls, table: pd.DataFrame, interpolation: str = "pchip", source: str = "monitor_calibration.csv"
     ) -> "MonitorCalibration":
-        """Calibration from columns pixel_value and luminance_cd_m2; the index is the place in the file."""
+        """Calibration from columns pixel_value and luminance_cd_m2; the index is the place in the file.
+
+        Raises InputError as the class, and for a missing column.
+        """
         missing = [name for name in ("pixel_value", "luminance_cd_m2") if name not in table.columns]
         report_problems(source, [f"column '{name}' is missing" for name in missing])
         rows = table.index.to_numpy() + HEADER_ROWS
@@ -197,29 +200,30 @@ def closest_calibration(
     return nearest.timestamp, nearest.gap_hours, nearest.rows
 
 
-def fit_calibrations(table: pd.DataFrame, scan_timestamp: str | datetime, rig: str | None = None) -> pd.DataFrame:
-    """The power law of every calibration that measured light, and which of them is nearest to a scan.
+def fit_calibrations(
+    table: pd.DataFrame, scan_timestamp: str | datetime, rig: str | None, chosen: pd.Index
+) -> pd.DataFrame:
+    """The power law of every calibration that measured light.
 
     Args:
-        table, scan_timestamp, rig: as for closest_calibration, which chooses.
+        table, scan_timestamp, rig: as for closest_calibration; chosen: index of the rows that it gave.
 
     Returns:
         timestamp, rig (if the table has it), amplitude, gamma, offset, mse, gap_hours, chosen; a row a calibration,
         by time, those of other rigs too.
 
     Raises:
-        InputError: as closest_calibration and fit_gamma.
+        InputError: unreadable tables as closest_calibration, and as fit_gamma.
 
     Source: ProcessedMonitorCalibration.
     """
-    chosen = closest_calibration(table, scan_timestamp, rig)[2]
     fits = []
     for one in _measurements(table, scan_timestamp, rig):
         if not one.is_dark:
             columns = one.rows["pixel_value"], one.rows["luminance_cd_m2"]
             fit = fit_gamma(*columns, one.rows.index + HEADER_ROWS, f"gamma fit of {one.timestamp}")
             place = {"timestamp": one.timestamp} if one.rig is None else {"timestamp": one.timestamp, "rig": one.rig}
-            found = {"gap_hours": one.gap_hours, "chosen": one.rows.index.equals(chosen.index)}
+            found = {"gap_hours": one.gap_hours, "chosen": one.rows.index.equals(chosen)}
             fits.append(place | dataclasses.asdict(fit) | found)
     return pd.DataFrame(fits)
 

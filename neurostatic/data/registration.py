@@ -15,17 +15,6 @@ REGISTRATION_COLUMNS = ("stack", "field", *AFFINE_COLUMNS, *OFFSET_COLUMNS)
 POSITION_COLUMNS = ("x_um", "y_um", "z_um")
 
 
-def stack_grid(px_height: int, px_width: int, um_height: float, um_width: float) -> np.ndarray:
-    """Positions of a field's pixels in the field's own plane, its center at (0, 0) (StackCoordinates).
-
-    Returns:
-        (px_height, px_width, 2) positions (x, y) in um.
-    """
-    y_um = _centered(np.arange(px_height), px_height, um_height)
-    x_um = _centered(np.arange(px_width), px_width, um_width)
-    return np.stack(np.meshgrid(x_um, y_um), axis=-1)
-
-
 def stack_coordinates(
     px_x: np.ndarray,
     px_y: np.ndarray,
@@ -35,21 +24,23 @@ def stack_coordinates(
     um_width: float,
     affine: np.ndarray,
     offset_um: np.ndarray,
-    outside_um: float = np.nan,
 ) -> np.ndarray:
     """Positions of units in a stack, by the affine registration of their field (StackCoordinates).
 
-    p = A (x, y)^T + b, with (x, y) as in `stack_grid`. Upstream reads three coordinate maps bilinearly; of an
-    affine map that is the map itself. A position outside the field has no place in the stack: NaN. Upstream
-    put it at the origin, where it could be matched (`outside_um=0` is that variant).
+    p = A (x, y)^T + b, with (x, y) in um from the center of the field. Upstream reads three coordinate maps
+    bilinearly; of an affine map that is the map itself. A position outside the field has no place in the stack: NaN.
+    Upstream put it at the origin, where it could be matched.
 
     Args:
         px_x, px_y: (unit,) positions in the field in px; the first pixel's center is 0.
+        px_height, px_width, um_height, um_width: size of the field, in px and um.
         affine: (3, 2) matrix A, um per um.
         offset_um: (3,) offset b of the field's center.
 
     Returns:
         (unit, 3) positions (x, y, z) in um.
+
+    Raises InputError if shapes do not fit.
     """
     px_x, px_y = np.asarray(px_x, dtype=float), np.asarray(px_y, dtype=float)
     affine, offset_um = np.asarray(affine, dtype=float), np.asarray(offset_um, dtype=float)
@@ -61,7 +52,7 @@ def stack_coordinates(
     report_problems("stack coordinates", problems)
     plane = np.stack([_centered(px_x, px_width, um_width), _centered(px_y, px_height, um_height)], axis=-1)
     inside = (px_x >= 0) & (px_x <= px_width - 1) & (px_y >= 0) & (px_y <= px_height - 1)
-    return np.where(inside[:, None], plane @ affine.T + offset_um, outside_um)
+    return np.where(inside[:, None], plane @ affine.T + offset_um, np.nan)
 
 
 def register_units(units: pd.DataFrame, fields: pd.DataFrame, registrations: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ import scipy
 
 from neurostatic.store import BLOCK_BYTES, release_pages
 
+ONE_DEPTH_UM = 1.0
 LONGEST_GAP_S = 0.5  # that a filter may bridge, which takes its samples for evenly spaced
 
 
@@ -62,7 +63,7 @@ def derivative_filter(window_s: float, period_s: float) -> np.ndarray:
 
 
 def smooth(signal: np.ndarray, taps: np.ndarray) -> np.ndarray:
-    """Convolve along the last axis, same length, zeros beyond both ends; a NaN spreads by the half width."""
+    """Convolve (..., time) with taps (2m + 1,), same length, zeros beyond both ends; a NaN spreads by m samples."""
     return scipy.ndimage.convolve1d(np.asarray(signal, dtype=float), taps, axis=-1, mode="constant", cval=0.0)
 
 
@@ -130,9 +131,9 @@ def interpolate(times: np.ndarray, values: np.ndarray, queries: np.ndarray) -> n
     return result
 
 
-def depth_count(z_um: np.ndarray, tolerance_um: float = 1.0) -> int:
-    """Number Z of recording depths: depths of fields closer than the tolerance are one depth."""
-    return 1 + int((np.diff(np.sort(np.asarray(z_um, dtype=float))) > tolerance_um).sum())
+def depth_count(z_um: np.ndarray) -> int:
+    """Number Z of recording depths: fields (field,) whose depths follow each other by up to 1 um are one depth."""
+    return 1 + int((np.diff(np.sort(np.asarray(z_um, dtype=float))) > ONE_DEPTH_UM).sum())
 
 
 def presentation_duration(flips_s: np.ndarray, wanted: np.ndarray) -> float:
@@ -171,6 +172,12 @@ def sampling_range(volume_times_s: np.ndarray, delay_s: np.ndarray, window_s: fl
     """First and last time at which every unit's filtered trace is known, on the clock of volume_times_s.
 
     The filter must lie within the recording: t_u[m] to t_u[T - 1 - m] of every unit u.
+
+    Args:
+        volume_times_s: (volume,); delay_s: (unit,); window_s: target period of the low-pass filter.
+
+    Returns:
+        (first, last) in s; (inf, -inf) if the recording is shorter than the filter.
     """
     half = filter_half_width(window_s, sampling_period(volume_times_s))
     if len(volume_times_s) <= 2 * half:

@@ -29,7 +29,7 @@ def evaluate_models(
     neither.
 
     Args:
-        load: network name, seed -> trained network; None for a model that there is not (BadConfig).
+        load: network name, seed -> trained network; None for a model that there is not (NoModelError).
         scans: scan -> its test tier.
 
     Returns:

@@ -14,7 +14,7 @@ from neurostatic.fitting.early_stopping import Stopping, early_stopping
 from neurostatic.fitting.scores import predict, score_units
 from neurostatic.fitting.tensors import TierTensors
 from neurostatic.models.networks import CorePlusReadout
-from neurostatic.problems import BadConfig, InputError
+from neurostatic.problems import InputError, NoModelError
 
 Report = Callable[[str], None]
 Scans = dict[str, dict[str, TierTensors]]
@@ -46,8 +46,8 @@ def train_network(
         The network in eval mode, and the history: one row an epoch (HISTORY; the loss is a mean over batches, the
         correlation that of the validation tier before the epoch).
 
-    Raises InputError if a scan has no train or no validation trial; BadConfig if the training diverged before anything
-    was learned, or no unit of any scan varies over the validation trials.
+    Raises InputError if a scan has no train or no validation trial; NoModelError if the training diverged before
+    anything was learned, or no unit of any scan varies over the validation trials.
     """
     for tier, settings in (("train", "preprocessing"), ("validation", "preprocessing.validation_*")):
         without = [scan for scan, tiers in scans.items() if not len(tiers[tier].responses)]
@@ -109,7 +109,7 @@ def train_network(
     diverged = any(not math.isfinite(row["loss"]) for row in history)
     final = validation_correlation(network, scans)
     if not math.isfinite(final) or (diverged and final == history[0]["correlation_before"]):
-        raise BadConfig(
+        raise NoModelError(
             "no validation correlation: no unit's responses vary over the validation trials, or the training diverged "
             "(a smaller training.learning_rates may help)"
         )

@@ -6,20 +6,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from neurostatic.config import Preprocessing
-from neurostatic.data.datasets import build_dataset
+from neurostatic.data.datasets import PUBLISHED, build_dataset
 from neurostatic.data.export_files import EXPORT_FILES
 from neurostatic.data.importers import is_sensorium, read_sensorium
+from neurostatic.data.importers.sensorium import tree_remarks
 from neurostatic.data.scans import Scan, read_scan, scan_counts
-from neurostatic.data.scans.remarks import find_remarks, repeat_remarks
+from neurostatic.data.scans.remarks import find_remarks
 from neurostatic.inspection.layout import bullets, columns, named
 from neurostatic.problems import InputError
-
-PUBLISHED = Preprocessing()
-TREE_REMARKS = (
-    "meta: a tree has no stack coordinates and no monitor calibration; no stimuli and no closed loop from this scan",
-    "meta/neurons: a tree has no places of units in their fields; units at the edge of a field cannot be left out",
-)
 
 
 def check(path: str | Path) -> str:
@@ -34,7 +28,7 @@ def check(path: str | Path) -> str:
     _refuse_others(path)
     if is_sensorium(path):
         dataset = read_sensorium(path)
-        lines, remarks = _tree_lines(dataset), _tree_remarks(dataset)
+        lines, remarks = _tree_lines(dataset), tree_remarks(dataset)
     else:
         scan = read_scan(path)
         dataset = build_dataset(scan)
@@ -115,12 +109,6 @@ def _tree_lines(dataset: xr.Dataset) -> list[str]:
             ("units", dataset.sizes["unit"]),
         ]
     )
-
-
-def _tree_remarks(dataset: xr.Dataset) -> list[str]:
-    held_out = ~np.isin(dataset.tier.values, ("train", "validation"))
-    n_trials = np.bincount(dataset.image_index.values[held_out])
-    return [*repeat_remarks(n_trials, "meta/trials/tiers.npy, test images"), *TREE_REMARKS]
 
 
 def _dataset_lines(dataset: xr.Dataset) -> list[str]:

@@ -9,7 +9,7 @@ import torch
 
 from neurostatic.config.networks import Network
 from neurostatic.models.networks import CorePlusReadout
-from neurostatic.problems import BadConfig, InputError
+from neurostatic.problems import InputError, NoModelError
 from neurostatic.store import written_whole
 
 FORMAT = 2  # 1: without the shape of the images, pyramid readouts only
@@ -51,7 +51,7 @@ def save_network(
 
 
 def save_bad(reason: str, path: str | Path, provenance: dict[str, Any]) -> None:
-    """Write a model file that says why there is no model (BadConfig)."""
+    """Write a model file that says why there is no model (NoModelError)."""
     _write({"bad": reason}, path, provenance)
 
 
@@ -84,11 +84,11 @@ def read_model_file(path: str | Path, device: str | torch.device = "cpu") -> dic
 def load_network(path: str | Path, device: str | torch.device = "cpu") -> TrainedNetwork:
     """Read a model file.
 
-    Raises InputError if it is missing, unreadable, or of a newer format; BadConfig if it says that there is no model.
+    Raises InputError if it is missing, unreadable, or of a newer format; NoModelError if it says that there is none.
     """
     content = read_model_file(path, device)
     if "bad" in content:
-        raise BadConfig(f"{path}: no model, {content['bad']}")
+        raise NoModelError(f"{path}: no model, {content['bad']}")
     try:
         n_units = {scan: len(ids) for scan, ids in content["unit_ids"].items()}
         image_shape = content.get("image_shape")

@@ -1,5 +1,5 @@
 from .mouse import closed_loop_session, evoked_by, natural_session, simulate_scan
-from .recovery import drive_ratio, matches_correct, single_trial_ceiling
+from .recovery import drive_ratio, matches_correct, noiseless_correlations
 
 __all__ = [
     "closed_loop_session",
@@ -7,6 +7,6 @@ __all__ = [
     "evoked_by",
     "matches_correct",
     "natural_session",
+    "noiseless_correlations",
     "simulate_scan",
-    "single_trial_ceiling",
 ]

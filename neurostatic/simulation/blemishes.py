@@ -99,7 +99,7 @@ def spoil(recording: Recording, config: Simulation, rng: np.random.Generator) ->
     session = recording.session
 
     def own(kind: int) -> np.random.Generator:
-        return np.random.default_rng([config.seed, 4, session.day, session.scan_idx, kind])
+        return np.random.default_rng([config.seed, 4, session.day, 1, kind])
 
     log = Log(recording.trials)
     trials = _spoil_trials(recording.trials, log, rng, own(0))

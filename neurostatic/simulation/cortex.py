@@ -21,6 +21,13 @@ AREA_NAMES = ("V1", "LM")
 V1_END, LM_START = 0.75, 0.79  # of the extent along x; the strip between them belongs to neither
 
 
+def at_cell_resolution(images_px: np.ndarray) -> np.ndarray:
+    """Mean over blocks: (image, y, x) of a whole multiple of 36 x 64 px -> (image, 36, 64) px."""
+    n_images, height, width = images_px.shape
+    blocks = images_px.reshape(n_images, HEIGHT_PX, height // HEIGHT_PX, WIDTH_PX, width // WIDTH_PX)
+    return blocks.mean((2, 4))
+
+
 @dataclass(frozen=True)
 class Cortex:
     """Cells of known kind.
@@ -137,6 +144,9 @@ def true_meis(
     """The most exciting image of every cell among images of mean 128 px, one contrast, and range 0-255 px.
 
     Projected gradient ascent with momentum from the cell's own filter and from noise; the best start is kept.
+
+    Args:
+        contrast_px: standard deviation of every image; seed: of the noise; n_starts, n_steps: of the ascent.
 
     Returns:
         images (cell, y, x) in px; evoked response (cell,) to them.

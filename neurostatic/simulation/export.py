@@ -1,5 +1,6 @@
 """The raw export of the virtual mouse's experiment: the files of the contract, in the traces form."""
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,22 @@ from neurostatic.simulation.blemishes import COARSE_FIELD, COARSE_Z_UM, Experime
 from neurostatic.simulation.cortex import AREA_NAMES, DEPTHS_UM, EXTENT_UM, LM_START, MONITOR_GAMMA, V1_END
 from neurostatic.simulation.recording import FIELD_PX
 
+FIRST_DAY = datetime(2026, 1, 1, 10, 30)
+
 
 def write_export(experiment: Experiment, folder: Path) -> None:
-    """Write the raw scan export of an experiment into a folder (design contract, traces form)."""
+    """Write the raw scan export of an experiment into a folder (docs/exports.md, traces form)."""
     folder.mkdir(parents=True, exist_ok=True)
     session = experiment.session
     info = {
         "animal_id": session.animal_id,
         "session": session.day,
-        "scan_idx": session.scan_idx,
+        "scan_idx": 1,
         "stim_type": session.stim_type,
         "loop_group": session.animal_id,
         "day": session.day,
         "mei_source": session.mei_source,
-        "timestamp": f"2026-01-{session.day:02d}T10:30:00",
+        "timestamp": (FIRST_DAY + timedelta(days=session.day - 1)).isoformat(),
     }
     (folder / "scan.yaml").write_text(yaml.safe_dump(info, sort_keys=False))
     np.save(folder / "traces.npy", experiment.traces)

@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from neurostatic.config import Simulation
-from neurostatic.simulation.cortex import DEPTHS_UM, EXTENT_UM, GREY_PX, HEIGHT_PX, WIDTH_PX, Cortex
+from neurostatic.simulation.cortex import DEPTHS_UM, EXTENT_UM, GREY_PX, Cortex, at_cell_resolution
 from neurostatic.simulation.states import States, wander_states
 
 VOLUME_S = 0.122  # about 8 volumes a second, and no whole number of volumes in the 0.5 s window
@@ -26,14 +26,13 @@ class Session:
     """What is shown on one day.
 
     Attributes:
-        day: from 1; session, scan_idx, stim_type, mei_source: as in scan.yaml.
+        day: from 1; stim_type, mei_source: as in scan.yaml.
         images_px: (image, y, x) uint8; image_table: image_class, image_id of each.
         shown: index of the image of each trial; the order is drawn when it is recorded.
         animal_id: as in scan.yaml, and its loop_group.
     """
 
     day: int
-    scan_idx: int
     stim_type: str
     mei_source: int
     images_px: np.ndarray
@@ -175,9 +174,7 @@ def _units(cells: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 
 def _retinal_images(images_px: np.ndarray, shown: np.ndarray, gaze_px: np.ndarray) -> np.ndarray:
     """(trial, 36, 64): each trial's image at the cells' resolution, moved by the gaze."""
-    n_images, height, width = images_px.shape
-    blocks = images_px.reshape(n_images, HEIGHT_PX, height // HEIGHT_PX, WIDTH_PX, width // WIDTH_PX)
-    small = blocks.mean((2, 4)).astype(np.float32)
+    small = at_cell_resolution(images_px).astype(np.float32)
     moved = [
         ndimage.shift(small[image], (-gaze[1], -gaze[0]), order=1, mode="constant", cval=GREY_PX)
         for image, gaze in zip(shown, gaze_px, strict=True)

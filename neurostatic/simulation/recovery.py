@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 import xarray as xr
 
-from neurostatic.simulation.cortex import HEIGHT_PX, WIDTH_PX, at_contrast
+from neurostatic.simulation.cortex import at_cell_resolution, at_contrast
 from neurostatic.simulation.mouse import evoked_by
 from neurostatic.statistics import pearson
 
@@ -43,9 +43,7 @@ def true_responses(truth: xr.Dataset, manifest: pd.DataFrame, images_px: np.ndar
         images evoke 1 on average, NaN for a unit that is no cell.
     """
     rows, is_cell = _rows(truth, manifest.owner_unit_id.to_numpy())
-    n_images, height, width = images_px.shape
-    blocks = images_px.reshape(n_images, HEIGHT_PX, height // HEIGHT_PX, WIDTH_PX, width // WIDTH_PX)
-    evoked = evoked_by(rows, blocks.mean((2, 4)))
+    evoked = evoked_by(rows, at_cell_resolution(images_px))
     return pd.DataFrame(
         {
             "unit_id": manifest.owner_unit_id.to_numpy(),
@@ -56,7 +54,7 @@ def true_responses(truth: xr.Dataset, manifest: pd.DataFrame, images_px: np.ndar
     )
 
 
-def single_trial_ceiling(
+def noiseless_correlations(
     truth: xr.Dataset, responses: np.ndarray, trial_idx: np.ndarray, unit_ids: np.ndarray
 ) -> pd.DataFrame:
     """Correlation of each unit's noiseless rate (with its true gain and gaze) with its single trials.
@@ -77,7 +75,12 @@ def single_trial_ceiling(
 
 
 def matches_correct(source: xr.Dataset, target: xr.Dataset, matches: pd.DataFrame) -> np.ndarray:
-    """(match,) whether src_unit_id and unit_id are masks of the same cell; a mask that is no cell matches nothing."""
+    """(match,) whether src_unit_id and unit_id are masks of the same cell; a mask that is no cell matches nothing.
+
+    Args:
+        source, target: truth of the scan that the images were made from, and of the later one.
+        matches: src_unit_id, unit_id; a row a match.
+    """
     from_truth, is_cell = _rows(source, matches.src_unit_id.to_numpy())
     to_truth, is_target_cell = _rows(target, matches.unit_id.to_numpy())
     return (from_truth.cell_id.values == to_truth.cell_id.values) & is_cell & is_target_cell

@@ -1,7 +1,6 @@
 """The truth of one scan of the virtual mouse, for the truth store."""
 
 import numpy as np
-import pandas as pd
 import torch
 import xarray as xr
 
@@ -10,6 +9,7 @@ from neurostatic.simulation.blemishes import CLOCK_DRIFT, CLOCK_JITTER_S, CLOCK_
 from neurostatic.simulation.cortex import GREY_PX, HEIGHT_PX, WIDTH_PX, Cortex, true_meis
 from neurostatic.simulation.recording import AMPLITUDE_SHAPE, SPONTANEOUS, Recording
 from neurostatic.simulation.stacks import AXES
+from neurostatic.store import plain_column
 
 EVENTS = "events per presentation"
 DESCRIPTIONS = {  # variable: units, long name
@@ -82,7 +82,7 @@ def scan_truth(cortex: Cortex, recording: Recording, experiment: Experiment, con
             **{f"{name}_recorded_s": list(map(float, times_s)) for name, times_s in experiment.recorded_s.items()},
         },
     )
-    truth = truth.assign({name: ("unit", _column(cells[name])) for name in cells})
+    truth = truth.assign({name: ("unit", plain_column(cells[name])) for name in cells})
     if recording.session.mei_source:
         seen = cortex.take(recording.visible)
         images, evoked = true_meis(seen, config.mei_contrast_px, config.seed)
@@ -119,8 +119,3 @@ def ceiling(rate: np.ndarray, spontaneous: np.ndarray, shape: float = AMPLITUDE_
     signal = rate.var(0)
     noise = (1 + 1 / shape) * (rate.mean(0) + spontaneous)
     return np.sqrt(signal / (signal + noise))
-
-
-def _column(values: pd.Series) -> np.ndarray:
-    """A column as numbers or as text of fixed width."""
-    return values.to_numpy() if values.dtype.kind in "iuf" else np.array(values.tolist(), dtype=str)

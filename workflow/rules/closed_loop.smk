@@ -9,8 +9,8 @@ rule match_cells:
         ],
         source=lambda wildcards: f"results/datasets/{CONFIG.loops[wildcards.loop].source}.zarr.zip",
         source_verdict=lambda wildcards: f"results/scans/{CONFIG.loops[wildcards.loop].source}.json",
-        later=lambda wildcards: expand("results/datasets/{scan}.zarr.zip", scan=later_scans(wildcards)),
-        later_verdicts=lambda wildcards: expand("results/scans/{scan}.json", scan=later_scans(wildcards)),
+        later=lambda wildcards: expand("results/datasets/{scan}.zarr.zip", scan=CONFIG.loops[wildcards.loop].later),
+        later_verdicts=lambda wildcards: expand("results/scans/{scan}.json", scan=CONFIG.loops[wildcards.loop].later),
     output:
         matches="results/closed_loop/{loop}/matches.csv",
         unmatched="results/closed_loop/{loop}/unmatched.csv",
@@ -26,6 +26,7 @@ rule match_cells:
     params:
         loop=lambda wildcards: asdict(CONFIG.loops[wildcards.loop]),
         kinds=lambda wildcards: list(CONFIG.loops[wildcards.loop].kinds),
+        later=lambda wildcards: list(CONFIG.loops[wildcards.loop].later),
         matching=asdict(CONFIG.matching),
         code=code("match_cells"),
     message:

@@ -5,7 +5,7 @@ rule simulate_scan:
     input:
         shown_stimuli,
     output:
-        export=expand("results/simulation/{{scan}}/{file}", file=EXPORTED_FILES),
+        export=expand("results/simulation/{{scan}}/{file}", file=SIMULATED_FORM),
         truth="results/simulation/{scan}.truth.zarr.zip",
     log:
         "results/logs/simulate_scan/{scan}.log",

@@ -5,19 +5,20 @@ absent = [
     for scan, source in CONFIG.scans.items()
     if source != SIMULATE and not Path(source).exists()
 ]
+folders = [("natural.images", CONFIG.natural.images, "scan")]
+if SIMULATE in CONFIG.scans.values():
+    folders.append(("simulation.photos", CONFIG.simulation.photos, "bundled"))
+absent += [f"{key}: no such folder: {at}" for key, at, word in folders if at != word and not Path(at).is_dir()]
 if absent:  # Snakemake itself asks for it only where nothing was made of it yet
     raise WorkflowError("\n".join(absent))
 LOOP_OF_TARGET = {target: loop for loop in CONFIG.loops.values() for target in loop.targets}
 SOURCES = list(dict.fromkeys(loop.source for loop in CONFIG.loops.values()))
-LOOP_SCANS = {scan for loop in CONFIG.loops.values() for scan in (loop.source, *loop.targets, *loop.oracle)}
+LOOP_SCANS = {scan for loop in CONFIG.loops.values() for scan in loop.scans}
 ORACLE_SCANS = [scan for loop in CONFIG.loops.values() for scan in loop.oracle]
-EXPORTED_FILES = [*TRACES_FORM, *OPTIONAL_FILES]
 SIMULATED = [scan for scan, source in CONFIG.scans.items() if source == SIMULATE]
 NETWORKS = {name: network.settings() for name, network in CONFIG.networks.items()}
 MODEL_TYPES = {name: network.model_type for name, network in CONFIG.networks.items()}
-TRUE_LOOPS = {
-    name: loop for name, loop in CONFIG.loops.items() if {loop.source, *loop.targets, *loop.oracle} <= set(SIMULATED)
-}
+TRUE_LOOPS = {name: loop for name, loop in CONFIG.loops.items() if set(loop.scans) <= set(SIMULATED)}
 LOOP_FILES = ["matches.csv", "unmatched.csv", "left_out.csv", "confusion.zarr.zip", "diagonal.csv", "tests.csv"]
 # Stimuli are made where the monitor that would show them is known.
 STIMULATED = [
@@ -51,7 +52,7 @@ def code(rule_name):
 def virtual_mice():
     """The simulated scans of each virtual mouse, in order: those of one data set or of one loop are of one mouse."""
     of_one = [set(scans) for scans in CONFIG.datasets.values()]
-    of_one += [{loop.source, *loop.targets, *loop.oracle} for loop in CONFIG.loops.values()]
+    of_one += [set(loop.scans) for loop in CONFIG.loops.values()]
     mice = []
     for scans in [*of_one, *({scan} for scan in SIMULATED)]:
         same = [mouse for mouse in mice if mouse & scans]
@@ -78,12 +79,6 @@ def shown_manifests(loop, scan):
     return [f"results/stimuli/{loop.dataset}/{kind}/manifest.csv" for kind in loop.targets[scan]]
 
 
-def later_scans(wildcards):
-    """Scans in which the cells of a loop are looked for."""
-    loop = CONFIG.loops[wildcards.loop]
-    return [*loop.targets, *loop.oracle]
-
-
 def scan_source(wildcards):
     """Folder or file that a scan is read from."""
     source = CONFIG.scans[wildcards.scan]
@@ -91,13 +86,21 @@ def scan_source(wildcards):
 
 
 def scan_files(wildcards):
-    """Files of a scan: a raw export's, or those of a Sensorium file tree (a zip file is one)."""
+    """Files of a scan: a raw export's, or those of a Sensorium file tree (a zip file is one).
+
+    What else lies in the folder, such as a desktop's hidden files, makes nothing of it again.
+    """
     source = Path(scan_source(wildcards))
     if CONFIG.scans[wildcards.scan] == SIMULATE:
-        return [str(source / name) for name in EXPORTED_FILES]
+        return [str(source / name) for name in SIMULATED_FORM]
     if source.is_dir():
-        return sorted(str(path) for path in source.rglob("*") if path.is_file())
+        export = [source / name for name in EXPORT_FILES if (source / name).is_file()]
+        return sorted(map(str, export or (path for path in source.rglob("*") if is_visible(path))))
     return [str(source)]
+
+
+def is_visible(path):
+    return path.is_file() and not path.name.startswith(".")
 
 
 def export_of(scan):
@@ -110,7 +113,7 @@ def export_of(scan):
 def natural_images(wildcards):
     """Where natural images come from: pictures of a folder; else the data set's scans, as shown in raw exports."""
     if CONFIG.natural.images != "scan":
-        return sorted(str(path) for path in Path(CONFIG.natural.images).glob("*") if path.is_file())
+        return sorted(str(path) for path in Path(CONFIG.natural.images).glob("*") if is_visible(path))
     exports = [export_of(scan) for scan in CONFIG.datasets[wildcards.dataset]]
     return [f"{export}/{file}" for export in exports if export for file in ("images.npy", "images.csv")]
 

@@ -96,6 +96,7 @@ rule select_units:
     conda:
         "../../envs/neurostatic.yaml"
     params:
+        data_config=asdict(CONFIG.data_config),  # for the report's methods
         model_types=MODEL_TYPES,
         selection=asdict(CONFIG.selection),
         needed=CONFIG.meis.units == "selected",

@@ -3,11 +3,7 @@
 
 rule compare_truth:
     input:
-        truths=[
-            f"results/simulation/{scan}.truth.zarr.zip"
-            for loop in TRUE_LOOPS.values()
-            for scan in (loop.source, *loop.targets, *loop.oracle)
-        ],
+        truths=[f"results/simulation/{scan}.truth.zarr.zip" for loop in TRUE_LOOPS.values() for scan in loop.scans],
         stores=[f"results/datasets/{loop.source}.zarr.zip" for loop in TRUE_LOOPS.values()],
         selection=[f"results/selection/{loop.dataset}.csv" for loop in TRUE_LOOPS.values()],
         meis=[
@@ -36,7 +32,7 @@ rule compare_truth:
         runtime=by_size(60, 0.05),
     params:
         loops=[
-            {"name": name, "source": loop.source, "dataset": loop.dataset, "kinds": sorted(loop.kinds)}
+            {"name": name, "source": loop.source, "dataset": loop.dataset, "kinds": loop.kinds}
             for name, loop in TRUE_LOOPS.items()
         ],
         code=code("compare_truth"),

@@ -183,7 +183,7 @@ rule probe_models:
 
 rule calibrate_monitor:
     input:
-        scan=lambda wildcards: f"{scan_source(wildcards)}/scan.yaml",
+        scan="results/scans/{scan}.json",
         calibrations=lambda wildcards: f"{scan_source(wildcards)}/monitor_calibration.csv",
     output:
         table="results/calibrations/{scan}.csv",

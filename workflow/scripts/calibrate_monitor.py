@@ -1,8 +1,8 @@
 """Fit every monitor calibration of a scan, and choose the one of its rig that is nearest to it in time."""
 
+import json
 from pathlib import Path
 
-import yaml
 from door import door, origin
 
 from neurostatic.data.calibration import (
@@ -16,12 +16,11 @@ from neurostatic.store import write_table
 
 with door(snakemake):
     options = snakemake.params.calibration
-    info = yaml.safe_load(Path(snakemake.input.scan).read_text(encoding="utf-8"))
-    rig = None if info.get("rig") is None else str(info["rig"])
+    info = json.loads(Path(snakemake.input.scan).read_text())["info"]
     table = read_calibrations(snakemake.input.calibrations)
-    nearest, gap_hours, rows = closest_calibration(table, info["timestamp"], rig, options["max_gap_hours"])
+    nearest, gap_hours, rows = closest_calibration(table, info["timestamp"], info["rig"], options["max_gap_hours"])
     MonitorCalibration.from_table(rows, options["interpolation"])  # refused here, before anything waits for it
-    fits = fit_calibrations(table, info["timestamp"], rig)
+    fits = fit_calibrations(table, info["timestamp"], info["rig"], rows.index)
     made = origin(snakemake)
     write_table(fits, snakemake.output.fit, made)
     write_table(fit_residuals(rows, fits[fits.chosen].iloc[0]), snakemake.output.table, made)

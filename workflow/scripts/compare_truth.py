@@ -6,7 +6,7 @@ from devices import compute_device
 from door import door, origin
 
 from neurostatic.config import STIMULUS_SETS
-from neurostatic.simulation.recovery import drive_ratio, matches_correct, single_trial_ceiling, true_responses
+from neurostatic.simulation.recovery import drive_ratio, matches_correct, noiseless_correlations, true_responses
 from neurostatic.stimuli.files import read_set
 from neurostatic.store import read_arrays, read_table, write_table
 
@@ -19,7 +19,7 @@ with door(snakemake):
     for (dataset, source), loops in sources.items():
         truth = read_arrays(f"results/simulation/{source}.truth.zarr.zip")
         data = read_arrays(f"results/datasets/{source}.zarr.zip")
-        ceiling = single_trial_ceiling(truth, data.responses.values, data.trial_idx.values, data.unit_id.values)
+        ceiling = noiseless_correlations(truth, data.responses.values, data.trial_idx.values, data.unit_id.values)
         ceilings.append(ceiling.assign(scan=source))
         selection = read_table(f"results/selection/{dataset}.csv")
         units = selection[(selection.scan == source) & selection.hu_rank.notna()][["scan", "unit_id", "oracle"]]
@@ -34,8 +34,8 @@ with door(snakemake):
             own = ((manifest.owner_scan == source) & (manifest.x_shift == 0) & (manifest.y_shift == 0)).values
             true = true_responses(truth, manifest[own], images_px[own])
             true = true.pivot(index=["unit_id", "kind"], columns="image_class", values="evoked")
-            true = true[list(STIMULUS_SETS[kind])].set_axis(["true_mei", "true_control"], axis=1).reset_index()
-            shown.append(true.assign(scan=source, stimulus_set=kind))
+            true = true.reindex(columns=STIMULUS_SETS[kind]).set_axis(["true_mei", "true_control"], axis=1)
+            shown.append(true.reset_index().assign(scan=source, stimulus_set=kind))
         found = [read_table(f"results/closed_loop/{loop['name']}/matches.csv") for loop in loops]
         matches = pd.concat(found, ignore_index=True).astype({"src_unit_id": int}).assign(match_correct=np.nan)
         for scan, of_scan in matches.groupby("scan"):

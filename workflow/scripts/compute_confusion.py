@@ -8,6 +8,7 @@ from door import door, origin
 
 from neurostatic.closed_loop.confusion import SCAN_COLUMNS, NothingToCompareError, cells_without_scale, set_confusion
 from neurostatic.closed_loop.diagonal import DIAGONAL_COLUMNS, pair_of, scan_diagonal
+from neurostatic.data.scans.shown import read_image_table
 from neurostatic.stimuli.files import check_shown
 from neurostatic.store import load_arrays, open_arrays, read_table, write_table
 
@@ -26,7 +27,8 @@ with door(snakemake):
     for kind, path in zip(snakemake.params.kinds, snakemake.input.manifests, strict=True):
         manifest = read_table(path)
         if snakemake.input.shown:
-            shown_px, shown = np.load(snakemake.input.shown[0], mmap_mode="r"), read_table(snakemake.input.shown[1])
+            export = Path(snakemake.input.shown[0]).parent
+            shown_px, shown = np.load(export / "images.npy", mmap_mode="r"), read_image_table(export)
             n_same = check_shown(Path(path).parent, shown, shown_px, scan)
             print(f"{n_same} of {len(manifest)} images of {kind} are in the scan to the pixel")
         pair = pair_of(kind)

@@ -11,7 +11,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from neurostatic.problems import InputError
-from neurostatic.provenance import checksum, commit, provenance, versions
+from neurostatic.provenance import commit, provenance, versions
+from neurostatic.store import checksum
 
 DISK = {
     errno.ENOSPC: "the disk is full: make room, then run again",

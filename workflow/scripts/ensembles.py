@@ -10,7 +10,7 @@ import xarray as xr
 from neurostatic.fitting.states import mouse_states
 from neurostatic.models.ensembles import Ensemble
 from neurostatic.models.files import load_network
-from neurostatic.problems import BadConfig, InputError
+from neurostatic.problems import InputError, NoModelError
 from neurostatic.store import read_table
 
 
@@ -27,7 +27,7 @@ def best_ensembles(job, model_type: str, device: str) -> tuple[dict[str, Ensembl
         if path.parent.name == name:
             try:
                 members[path.stem] = load_network(path, device)
-            except BadConfig as error:
+            except NoModelError as error:
                 print(f"left out: {error}")
     models = list(members.values())
     ensembles = {

@@ -11,7 +11,7 @@ from neurostatic.data.datasets import open_multi_dataset
 from neurostatic.fitting.evaluation import evaluate_models, summarize_scores
 from neurostatic.fitting.tensors import TierTensors
 from neurostatic.models.files import load_network
-from neurostatic.problems import BadConfig
+from neurostatic.problems import NoModelError
 from neurostatic.store import read_table, write_arrays, write_table
 
 device = compute_device(snakemake.threads)
@@ -26,7 +26,7 @@ with door(snakemake, device):
         print(f"{network}, seed {seed}")
         try:
             return load_network(files[network, seed], device).network
-        except BadConfig as error:
+        except NoModelError as error:
             print(f"left out: {error}")
             return None
 

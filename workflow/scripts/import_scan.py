@@ -24,5 +24,5 @@ with door(snakemake):
         verdict = scan_verdict(scan) | {"remarks": find_remarks(scan)}
     write_json({"source": source, **verdict, "provenance": origin(snakemake)}, snakemake.output[0])
     print(f"{snakemake.wildcards.scan}: every check passed")
-    for remark in verdict.get("remarks", ()):
+    for remark in verdict["remarks"]:
         print(f"  - {remark}")

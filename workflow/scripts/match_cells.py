@@ -34,7 +34,7 @@ with door(snakemake):
     ]
     structures = [somata(*file, read_structure_matches) if by_structure else None for file in files]
     found, lost = [], []
-    for i, scan in enumerate([*loop["targets"], *loop["oracle"]], start=1):
+    for i, scan in enumerate(snakemake.params.later, start=1):
         kinds = loop["targets"].get(scan, list(owners))  # an oracle scan concerns every cell
         wanted = sorted(set().union(*(owners[kind] for kind in kinds)))
         structure = (structures[0], structures[i]) if by_structure else None

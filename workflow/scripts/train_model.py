@@ -16,7 +16,7 @@ from neurostatic.fitting.scores import score_tiers
 from neurostatic.fitting.tensors import TierTensors
 from neurostatic.fitting.training import HISTORY, train_network
 from neurostatic.models.files import save_bad, save_network
-from neurostatic.problems import BadConfig
+from neurostatic.problems import NoModelError
 from neurostatic.store import write_table
 
 device = compute_device(snakemake.threads)
@@ -50,7 +50,7 @@ with door(snakemake, device):
         )
         scores = score_tiers(network, scans, {name: member.unit_id for name, member in members.items()})
         print(scores.groupby("tier").pearson.mean().round(4).to_string())
-    except BadConfig as error:
+    except NoModelError as error:
         print(f"no model: {error}\n(the other models go on without it)")
         scores, history = pd.DataFrame(columns=["scan", "unit_id", "tier", "pearson"]), []
         save_bad(str(error), snakemake.output.model, made)

@@ -12,11 +12,9 @@ from neurostatic.data.datasets.multi import (
 )
 from neurostatic.data.datasets.normalization import Normalization, normalization, scaling_factors
 from neurostatic.data.datasets.reliability import measure_reliability
-from neurostatic.data.datasets.signals import BEHAVIOR, EYE_AXES, Signals, valid_trials
+from neurostatic.data.datasets.signals import Signals, valid_trials
 
 __all__ = [
-    "BEHAVIOR",
-    "EYE_AXES",
     "PUBLISHED",
     "RELIABILITY_SEED",
     "Member",

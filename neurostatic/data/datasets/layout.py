@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from neurostatic.data.datasets.signals import BEHAVIOR, EYE_AXES, Signals
+from neurostatic.config.states import BEHAVIOR
+from neurostatic.data.datasets.signals import EYE_AXES, Signals
 from neurostatic.problems import InputError
-from neurostatic.store import rows_on_demand
+from neurostatic.store import plain_column, rows_on_demand
 
 TRIAL_COORDINATES = ("trial_idx", "tier", "image_class", "image_id", "condition_hash", "stimulus_type", "image_index")
 UNIT_COORDINATES = (
@@ -47,14 +48,16 @@ def assemble(
         image_table: image_class, image_id and picture (hash of the pixels that were shown) of each image.
         images: (image, y, x) or (image, channel, y, x).
         signals: of all trials, of which `kept` are the valid ones.
+        attributes: how it was made.
         response_dtype: 'float32' or 'float16', for which all responses are read once more.
+        image_units: 'px' or 'cd/m2'.
 
     Raises InputError if float16 would lose the responses of a unit.
     """
     if response_dtype == "float16":
         _check_half(signals, kept, units.unit_id.to_numpy())
-    coordinates = {name: ("trial", _column(trials[name])) for name in TRIAL_COORDINATES}
-    coordinates |= {name: ("unit", _column(units[name])) for name in UNIT_COORDINATES}
+    coordinates = {name: ("trial", plain_column(trials[name])) for name in TRIAL_COORDINATES}
+    coordinates |= {name: ("unit", plain_column(units[name])) for name in UNIT_COORDINATES}
     responses = rows_on_demand(
         ("trial", "unit"),
         (len(kept), len(units)),
@@ -70,10 +73,10 @@ def assemble(
         },
         coordinates
         | {
-            "dead": ("unit", ~(signals.high > signals.low)),
-            "images_class": ("image", _column(image_table.image_class)),
-            "images_id": ("image", _column(image_table.image_id)),
-            "images_picture": ("image", _column(image_table.picture)),
+            "dead": ("unit", signals.dead),
+            "images_class": ("image", plain_column(image_table.image_class)),
+            "images_id": ("image", plain_column(image_table.image_id)),
+            "images_picture": ("image", plain_column(image_table.picture)),
             "behavior_channel": list(BEHAVIOR),
             "eye_axis": list(EYE_AXES),
         },
@@ -82,11 +85,6 @@ def assemble(
     for name, unit in (UNITS | {"images": image_units}).items():
         dataset[name].attrs["units"] = unit
     return dataset
-
-
-def _column(values: pd.Series) -> np.ndarray:
-    """A column as numbers or as fixed-width text."""
-    return values.to_numpy() if values.dtype.kind in "iufb" else np.array(values.tolist(), dtype=str)
 
 
 def _check_half(signals: Signals, kept: np.ndarray, unit_ids: np.ndarray) -> None:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,11 +11,11 @@ import numpy as np
 import xarray as xr
 
 from neurostatic.config import DataConfig
-from neurostatic.data.anatomy import select_units
+from neurostatic.data.anatomy import units_in
 from neurostatic.data.datasets.normalization import DEFAULT, Normalization, normalization
 from neurostatic.data.reliability import permutation_p
 from neurostatic.data.tiers import leaking_trials
-from neurostatic.problems import BadConfig, InputError, report_problems
+from neurostatic.problems import InputError, NoModelError, report_problems
 from neurostatic.store import load_arrays, open_arrays
 
 VARIABLES = (
@@ -34,7 +34,7 @@ class Member:
 
     Attributes:
         name: the scan, and the key of its readout.
-        data: as `build_dataset` gives it, with the chosen units.
+        data: as `build_dataset` gives it, with the chosen units and trials.
         normalization: of the chosen units.
         in_memory: whether responses are in memory, or in the store to be read when they are asked for.
     """
@@ -85,20 +85,8 @@ class Member:
         return self.data.responses[self.trials(tier)].values
 
 
-class StaticMultiDataset(Mapping[str, Member]):
-    """An ordered mapping from the name of a scan to its Member (StaticMultiDataset)."""
-
-    def __init__(self, members: list[Member]):
-        self._members = {member.name: member for member in members}
-
-    def __getitem__(self, name: str) -> Member:
-        return self._members[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._members)
-
-    def __len__(self) -> int:
-        return len(self._members)
+class StaticMultiDataset(dict[str, Member]):
+    """The data sets that one model is fitted to: name of a scan -> its Member (StaticMultiDataset)."""
 
 
 def open_multi_dataset(paths: Mapping[str, str | Path], config: DataConfig = DEFAULT) -> StaticMultiDataset:
@@ -112,8 +100,8 @@ def open_multi_dataset(paths: Mapping[str, str | Path], config: DataConfig = DEF
     Args:
         paths: store of each scan; their order is the order of the members.
 
-    Raises InputError that lists every store that cannot be read or has images of another size; BadConfig if no scan is
-    left.
+    Raises InputError that lists every store that cannot be read or has images of another size; NoModelError if no scan
+    is left.
     """
     problems: list[str] = []
     datasets: dict[str, xr.Dataset] = {}
@@ -136,7 +124,7 @@ def open_multi_dataset(paths: Mapping[str, str | Path], config: DataConfig = DEF
         except InputError as error:
             problems.append(f"scan {name}: {error}")
             continue
-        units = select_units(dataset.brain_area.values, dataset.layer.values, config.brain_area, config.layer)
+        units = units_in(dataset.brain_area.values, dataset.layer.values, config.brain_area, config.layer)
         if config.reliable_p < 1:
             units = units[_reliable(dataset.isel(unit=units), config.reliable_p)]
         if not len(units):
@@ -153,11 +141,11 @@ def open_multi_dataset(paths: Mapping[str, str | Path], config: DataConfig = DEF
         members.append(Member(name, dataset, normalizer.of_units(units), in_memory))
     report_problems("data set", problems)
     if not members:
-        raise BadConfig("data set: no scan has a unit for the models\n" + "\n".join(f"  - {scan}" for scan in empty))
+        raise NoModelError("data set: no scan has a unit for the models\n" + "\n".join(f"  - {scan}" for scan in empty))
     _warn_of_unknown_names(datasets, config)
     for left_out in empty:
         warnings.warn(f"left out: {left_out}", stacklevel=2)
-    return StaticMultiDataset(members)
+    return StaticMultiDataset({member.name: member for member in members})
 
 
 def _open(path: str | Path) -> xr.Dataset:
@@ -245,5 +233,6 @@ def _without_leaks(datasets: dict[str, xr.Dataset]) -> dict[str, xr.Dataset]:
                 f"scan {name}: {leaks.sum()} trials left out, their images are test or validation in other scans",
                 stacklevel=3,
             )
-        kept[name] = dataset.isel(trial=~leaks).assign_attrs(dropped_leaking=int(leaks.sum()))
+            dataset = dataset.isel(trial=~leaks)
+        kept[name] = dataset
     return kept

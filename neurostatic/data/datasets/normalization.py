@@ -20,7 +20,7 @@ class Normalization:
     """The corrected normalizer: images and pupil center z-scored, responses and behavior only scaled (Normalizer).
 
     Attributes:
-        image_mean, image_std: px, over all pixels of the training images.
+        image_mean, image_std: of images, in image_units (see `normalization`).
         response_factor: (unit,) 1/std.
         behavior_factor: (3,) 1/std of pupil_radius, dpupil, treadmill.
         behavior_mean: (3,) mean before scaling.

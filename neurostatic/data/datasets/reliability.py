@@ -9,11 +9,10 @@ from neurostatic.problems import InputError
 POSITION = ("um_x", "um_y", "um_z", "px_x", "px_y", "px_height", "px_width", "um_height", "um_width")
 
 
-def measure_reliability(members: StaticMultiDataset, seed: int = RELIABILITY_SEED) -> pd.DataFrame:
+def measure_reliability(members: StaticMultiDataset) -> pd.DataFrame:
     """Units of every scan with their oracle, ceilings and position, from the test tier and not normalized.
 
-    Args:
-        seed: of the permutation test; by default the one that chooses reliable units.
+    The permutation test is the one by which `data_config.reliable_p` chooses units.
 
     Returns:
         scan, unit_id, the columns of `reliability_table`, um_x, um_y, um_z, px_x, px_y, px_height, px_width, um_height,
@@ -24,7 +23,7 @@ def measure_reliability(members: StaticMultiDataset, seed: int = RELIABILITY_SEE
     tables = []
     for scan, member in members.items():
         image = member.image_index("test")
-        table = reliability_table(member.raw_responses("test"), image, seed)
+        table = reliability_table(member.raw_responses("test"), image, RELIABILITY_SEED)
         if not table.n_images.max() > 0:
             raise InputError(
                 f"scan {scan}: no image of the test tier has {MIN_ORACLE_REPEATS} valid repeats, which the oracle "

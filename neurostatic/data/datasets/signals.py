@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from neurostatic.config import Preprocessing
+from neurostatic.config.states import BEHAVIOR, EYE
 from neurostatic.data.behavior import map_clock, sample_eye, sample_treadmill
 from neurostatic.data.responses import (
     depth_count,
@@ -23,7 +24,6 @@ from neurostatic.data.scans import Scan, Survey
 from neurostatic.problems import InputError
 from neurostatic.store import BLOCK_BYTES, release_pages
 
-BEHAVIOR = ("pupil_radius", "dpupil", "treadmill")
 EYE_AXES = ("x", "y")
 DURATION_TOLERANCE_S = 0.05
 
@@ -35,7 +35,7 @@ class Signals:
     Attributes:
         read_responses: positions of trials -> responses (trial, unit) float32.
         has_responses: (trial,) whether every unit has one.
-        low, high: (unit,) least and largest value recorded of a unit, NaN where there is none.
+        dead: (unit,) whether nothing was ever recorded of it.
         behavior: (trial, 3) pupil_radius, dpupil, treadmill.
         pupil_center: (trial, 2) x, y in px of the eye video.
         attributes: how it was computed.
@@ -43,8 +43,7 @@ class Signals:
 
     read_responses: Callable[[np.ndarray], np.ndarray]
     has_responses: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
+    dead: np.ndarray
     behavior: np.ndarray
     pupil_center: np.ndarray
     attributes: dict[str, Any]
@@ -106,10 +105,9 @@ def _binned(
     return Signals(
         read_responses,
         survey.n_missing[trial_rows] == 0,
-        survey.low[unit_rows],
-        survey.high[unit_rows],
+        survey.silent[unit_rows],
         behavior[list(BEHAVIOR)].to_numpy(),
-        behavior[["pupil_x", "pupil_y"]].to_numpy(),
+        behavior[list(EYE)].to_numpy(),
         {},
     )
 
@@ -143,16 +141,16 @@ def _sampled(
     return Signals(
         lambda trials: sample_responses(traces, volume_times_s, delay_s, sample_s[trials], duration_s, unit_rows),
         (sample_s >= first_s) & (sample_s <= last_s) & ~lost,
-        scan.survey.low[unit_rows],
-        scan.survey.high[unit_rows],
+        scan.survey.silent[unit_rows],
         np.column_stack([eye.pupil_radius, eye.dpupil, speed_cm_s]),
-        eye[["pupil_x", "pupil_y"]].to_numpy(),
+        eye[list(EYE)].to_numpy(),
         {
             "filter_taps": 2 * half_width + 1,
             "sampling_period_s": period_s,
             "n_depths": n_depths,
             "presentation_s": shown_s,
-            # What the response reads of the trace, from the onset: it may reach into the neighboring trials.
+            # What the filter reads of the trace, from the onset: it may reach into the neighboring trials.
+            # Interpolation between its samples adds up to a volume on either side.
             "support_start_s": offset_s + duration_s / 2 - half_width * period_s,
             "support_stop_s": offset_s + duration_s / 2 + half_width * period_s,
         },

@@ -12,7 +12,7 @@ import xarray as xr
 from neurostatic.data.exporters.statistics import column_statistics, pixel_statistics
 from neurostatic.data.exporters.tree import Put, npy, written_tree
 from neurostatic.problems import InputError, report_problems
-from neurostatic.store import BLOCK_BYTES, row_blocks
+from neurostatic.store import BLOCK_BYTES, plain_column, row_blocks
 
 LAYOUT = {
     "images": ("image", "y", "x"),
@@ -113,8 +113,8 @@ def _checked(values: np.ndarray, name: str, where: str, low: float = -np.inf, hi
 
 
 def _put_meta(put: Put, dataset: xr.Dataset) -> None:
-    meta = {f"trials/{name}": _plain(dataset[source]) for name, source in TRIAL_META.items()}
-    meta |= {f"neurons/{name}": _plain(dataset[source]) for name, source in UNIT_META.items()}
+    meta = {f"trials/{name}": plain_column(dataset[source]) for name, source in TRIAL_META.items()}
+    meta |= {f"neurons/{name}": plain_column(dataset[source]) for name, source in UNIT_META.items()}
     meta["neurons/cell_motor_coordinates"] = np.column_stack([dataset[name].values for name in PLACES])
     for name, plural in SCAN_META.items():
         if name in dataset.attrs:
@@ -125,11 +125,6 @@ def _put_meta(put: Put, dataset: xr.Dataset) -> None:
     # The public loader would add the file with its links, and so change the tree, if it were not there.
     config = {"links": {}, "attributes": dataset.attrs}
     put("config.json", json.dumps(config, indent=1, default=lambda value: value.tolist()).encode())
-
-
-def _plain(values: xr.DataArray) -> np.ndarray:
-    """Numbers, or text of fixed width, which needs no pickle."""
-    return values.values if values.dtype.kind in "iufb" else np.array(values.values.tolist(), dtype=str)
 
 
 def _put_images(put: Put, images: xr.DataArray, image_index: np.ndarray, where: str, block_bytes: int) -> None:

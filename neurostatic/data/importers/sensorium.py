@@ -14,14 +14,19 @@ from neurostatic.config import Preprocessing
 from neurostatic.data.datasets import PUBLISHED, Signals, assemble, valid_trials
 from neurostatic.data.frames import area_resize, picture_hashes
 from neurostatic.data.importers.tree import Faults, Files, load, open_tree, tree_checksum
-from neurostatic.data.scans import file_checksum
+from neurostatic.data.scans.remarks import repeat_remarks
 from neurostatic.data.scans.survey import LARGEST
 from neurostatic.data.scans.tables import LARGEST_INT, one_line
 from neurostatic.data.tiers import leaking_trials
 from neurostatic.problems import InputError, report_problems
+from neurostatic.store import checksum
 
 ROOT_MARK = "meta/trials/tiers.npy"
 ANY_SIZE = replace(PUBLISHED, height_px=1, width_px=1)  # to count only
+TREE_REMARKS = (
+    "meta: a tree has no stack coordinates and no monitor calibration; no stimuli and no closed loop from this scan",
+    "meta/neurons: a tree has no places of units in their fields; units at the edge of a field cannot be left out",
+)
 TIERS = ("train", "validation", "test", "test_mei", "final_test")
 TRIAL_META = {"tiers": "U", "trial_idx": "iufU", "frame_image_id": "iufU", "frame_image_class": "U"}
 UNIT_META = {"unit_ids": "iuf", "area": "U", "layer": "U", "cell_motor_coordinates": "iuf"}
@@ -68,6 +73,7 @@ def read_sensorium(path: str | Path, options: Preprocessing = PUBLISHED) -> xr.D
 
     trials, units = trials.iloc[order].reset_index(drop=True), units.iloc[unit_order]
     withheld = signals.attributes.pop("withheld")
+    withheld &= ~np.isin(trials.tier, trials.tier[~withheld])  # silent trials of a tier with responses are data
     leaking = leaking_trials(trials.tier.to_numpy(), image_table.picture.to_numpy()[trials.image_index.to_numpy()])
     kept, dropped = valid_trials(signals, leaking | withheld, where)
     dropped["dropped_leaking"] = dropped.pop("dropped_excluded") - int(withheld.sum())
@@ -76,6 +82,7 @@ def read_sensorium(path: str | Path, options: Preprocessing = PUBLISHED) -> xr.D
     shown, trials["image_index"] = np.unique(trials.image_index, return_inverse=True)
     attributes = _scan_key(Path(path)) | {"stim_type": "imagenet", "dropped_excluded": 0} | dropped
     attributes |= {name: getattr(options, name) for name in ("height_px", "width_px", "response_dtype")}
+    attributes["round_px"] = int(options.round_px)
     return assemble(
         trials, units, image_table.iloc[shown], images[shown], signals, kept, attributes, options.response_dtype
     )
@@ -101,8 +108,16 @@ def sensorium_verdict(path: str | Path) -> dict[str, Any]:
             "most_repeats": int(repeats.max()),
         },
         "checks_passed": ["every file of the tree is there, with the shape and type it should have"],
-        "files": {path.name: tree_checksum(path) if path.is_dir() else file_checksum(path)},
+        "files": {path.name: tree_checksum(path) if path.is_dir() else checksum(path)},
+        "remarks": tree_remarks(dataset),
     }
+
+
+def tree_remarks(dataset: xr.Dataset) -> list[str]:
+    """What is allowed in a tree and will be missed, a line each, of the data set that was read from it."""
+    held_out = ~np.isin(dataset.tier.values, ("train", "validation"))
+    n_trials = np.bincount(dataset.image_index.values[held_out])
+    return [*repeat_remarks(n_trials, "meta/trials/tiers.npy, test images"), *TREE_REMARKS]
 
 
 def _read_meta(files: Files, folder: str, kinds: dict[str, str], problems: list[str]) -> dict[str, np.ndarray] | None:
@@ -229,8 +244,7 @@ def _read_signals(path: Path, files: Files, order: np.ndarray, unit_order: np.nd
     return Signals(
         read_responses,
         has_responses[order],
-        low[unit_order],
-        high[unit_order],
+        ~(high > low)[unit_order],
         tables["behavior"][order],
         tables["pupil_center"][order],
         {"withheld": withheld[order]},

@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from neurostatic.data.scans import file_checksum
 from neurostatic.data.scans.tables import one_line, without_header_warning
 from neurostatic.problems import InputError, report_problems
+from neurostatic.store import checksum
 
 BOMB_RATIO, BOMB_BYTES = 200, 2**26  # an array of zeros of one trial is smaller, and no recording packs as well
 
@@ -96,9 +96,11 @@ class Faults:
         self._files: dict[tuple[str, str], list[str]] = {}
 
     def add(self, folder: str, file: str, fault: str) -> None:
+        """What is wrong with a file of data/{folder}."""
         self._files.setdefault((folder, fault), []).append(file)
 
     def lines(self) -> list[str]:
+        """A line for each folder and kind of fault."""
         return [
             f"data/{folder}: {files[0]} {fault}" + (f" ({len(files)} such files)" if len(files) > 1 else "")
             for (folder, fault), files in self._files.items()
@@ -107,5 +109,5 @@ class Faults:
 
 def tree_checksum(folder: Path) -> str:
     """SHA-256 over the names and checksums of all .npy files of a folder, in order of name."""
-    lines = [f"{file_checksum(p)}  {p.relative_to(folder).as_posix()}\n" for p in sorted(folder.rglob("*.npy"))]
+    lines = [f"{checksum(p)}  {p.relative_to(folder).as_posix()}\n" for p in sorted(folder.rglob("*.npy"))]
     return hashlib.sha256("".join(lines).encode()).hexdigest()

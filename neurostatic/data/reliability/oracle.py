@@ -16,7 +16,7 @@ def oracle(
     *,
     min_repeats: int = MIN_ORACLE_REPEATS,
     block_units: int = BLOCK_UNITS,
-) -> tuple[np.ndarray, dict[str, int]]:
+) -> np.ndarray:
     """Oracle.UnitScores: correlation of each trial with the mean of the other repeats of its image.
 
     o_ij = (sum_k y_ik - y_ij) / (r_i - 1) for trial j of image i, each image with its own r_i; the oracle is the
@@ -38,8 +38,7 @@ def oracle(
         block_units: units worked on at a time; the result does not depend on it.
 
     Returns:
-        (unit,) oracle correlations (NaN for constant units, and where no image has enough repeats); how many images
-        were used and left out.
+        (unit,) oracle correlations; NaN for constant units, and where no image has enough repeats.
 
     Raises ValueError for another method, or if shapes do not fit.
     """
@@ -52,7 +51,7 @@ def oracle(
         if method == "spearman":
             single, others = average_ranks(single), average_ranks(others)
         correlation[units] = pearson(single.T, others.T)
-    return correlation, {"images_used": len(repeats.count), "images_left_out": repeats.images_left_out}
+    return correlation
 
 
 def average_ranks(values: np.ndarray) -> np.ndarray:

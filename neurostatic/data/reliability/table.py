@@ -32,11 +32,10 @@ def reliability_table(
     Raises ValueError if shapes do not fit or `n_permutations` is below 1.
     """
     repeats = Repeats.of(image, min_repeats)
-    spearman, _ = oracle(responses, image, "spearman", min_repeats=min_repeats)
     return pd.DataFrame(
         {
-            "oracle": oracle(responses, image, min_repeats=min_repeats)[0],
-            "oracle_spearman": spearman,
+            "oracle": oracle(responses, image, min_repeats=min_repeats),
+            "oracle_spearman": oracle(responses, image, "spearman", min_repeats=min_repeats),
             "jackknife": jackknife_ceiling(responses, image, min_repeats=min_repeats),
             "cc_max": cc_max(responses, image, min_repeats=min_repeats),
             "explainable": explainable_fraction(responses, image, min_repeats=min_repeats),

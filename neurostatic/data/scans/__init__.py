@@ -4,7 +4,7 @@ from neurostatic.data.scans.contract import APERTURE, FLIPS, SOMA, STIM_TYPES, S
 from neurostatic.data.scans.reading import read_scan
 from neurostatic.data.scans.stacks import read_stack_coordinates, read_structure_matches
 from neurostatic.data.scans.survey import Survey, survey
-from neurostatic.data.scans.verdict import file_checksum, scan_counts, scan_verdict
+from neurostatic.data.scans.verdict import scan_counts, scan_verdict
 
 __all__ = [
     "APERTURE",
@@ -13,7 +13,6 @@ __all__ = [
     "STIM_TYPES",
     "Scan",
     "Survey",
-    "file_checksum",
     "read_scan",
     "read_stack_coordinates",
     "read_structure_matches",

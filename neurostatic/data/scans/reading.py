@@ -68,7 +68,7 @@ def read_scan(folder: str | Path) -> Scan:
     area_labels, area_names = _read_area_masks(folder / "area_masks.npz", fields, problems)
     traces = array("traces.npy", ("unit", "volume")) if traces_form else None
     responses = None if traces_form else array("responses.npy", ("trial", "unit"))
-    found = Survey(None, *np.zeros((3, 0)))  # of nothing
+    found = Survey(None, np.zeros(0), np.zeros(0, dtype=bool))  # of nothing
     if traces is not None:
         found = survey(traces, 0)
     elif responses is not None:

@@ -90,7 +90,8 @@ def _names(scan: Scan) -> list[str]:
     remarks = _unread("", "file", files, EXPORT_FILES)
     for name, columns in TABLES.items():
         if name in files:
-            header = pd.read_csv(scan.folder / name, nrows=0, index_col=False, encoding="utf-8-sig").columns
+            options = {"nrows": 0, "index_col": False, "skipinitialspace": True, "encoding": "utf-8-sig"}
+            header = pd.read_csv(scan.folder / name, **options).columns
             remarks += _unread(f"{name}, ", "column", [column.strip() for column in header], columns)
     keys = [str(key) for key, value in scan.info.items() if value is not None]  # the reader adds what is not there
     return remarks + _unread("scan.yaml, ", "key", keys, INFO_KEYS)

@@ -2,15 +2,28 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
 import scipy
 
 from neurostatic.data.frames import apply_aperture, area_resize
-from neurostatic.data.scans.contract import APERTURE
-from neurostatic.problems import InputError
-from neurostatic.store import read_table
+from neurostatic.data.scans.contract import APERTURE, IMAGES
+from neurostatic.data.scans.tables import read_columns
+from neurostatic.problems import InputError, report_problems
+
+
+def read_image_table(export: str | Path) -> pd.DataFrame:
+    """images.csv of a raw export, as `read_scan` reads it: a row an image of images.npy.
+
+    Raises InputError with every problem of it.
+    """
+    path = Path(export) / "images.csv"
+    problems = [] if path.is_file() else ["images.csv: file is missing"]
+    table = None if problems else read_columns(path, IMAGES, problems)
+    report_problems(f"scan export {export}", problems)
+    return cast(pd.DataFrame, table).reset_index(drop=True)  # what is no table is a problem
 
 
 def read_shown_images(
@@ -35,9 +48,9 @@ def read_shown_images(
     Raises InputError if an image is not in the export, or they are in color.
     """
     images = np.load(Path(export) / "images.npy", mmap_mode="r")
-    table = read_table(Path(export) / "images.csv", ("image_class", "image_id"))
+    table = read_image_table(export)
     rows = np.arange(len(image_id)) if rows is None else np.asarray(rows)
-    listed = pd.MultiIndex.from_arrays([table.image_class.astype(str), table.image_id.astype(int)])
+    listed = pd.MultiIndex.from_frame(table[["image_class", "image_id"]])
     wanted = [(str(image_class[row]), int(image_id[row])) for row in rows]
     places = listed.get_indexer(pd.MultiIndex.from_tuples(wanted))
     if (places < 0).any():

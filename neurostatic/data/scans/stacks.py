@@ -53,7 +53,13 @@ def read_stack_coordinates(folder: str | Path) -> pd.DataFrame:
 
 
 def require_stacks(scan: contract.Scan, method: str) -> None:
-    """InputError if an export lacks the file by which cells of a closed loop are matched: proximity | structure."""
+    """Refuse an export without the file by which cells of a loop are matched.
+
+    Args:
+        method: 'proximity' (positions in stacks) or 'structure' (cells of a structural stack).
+
+    Raises InputError.
+    """
     if method == "structure" and scan.structure_matches is None:
         raise InputError(f"{scan.folder}: {MATCHES} is not there; cells of a closed loop are matched by it")
     if method == "proximity" and scan.stack_coordinates is None:

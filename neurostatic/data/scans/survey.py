@@ -16,18 +16,12 @@ class Survey:
     Attributes:
         infinite: (row, column) of the first entry that is infinite or beyond LARGEST, None without one.
         n_missing: (row,) number of NaN among the counted columns.
-        low, high: (unit,) least and largest value, NaN where all are NaN.
+        silent: (unit,) whether nothing was recorded of the unit: its values are all equal, or all NaN.
     """
 
     infinite: tuple[int, int] | None
     n_missing: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-    @property
-    def silent(self) -> np.ndarray:
-        """(unit,) bool: nothing was recorded of the unit, its values are all equal or all NaN."""
-        return ~(self.high > self.low)
+    silent: np.ndarray
 
 
 def survey(array: np.ndarray, unit_axis: int, counted: np.ndarray | slice = slice(None)) -> Survey:
@@ -57,4 +51,4 @@ def survey(array: np.ndarray, unit_axis: int, counted: np.ndarray | slice = slic
         else:
             low, high = np.fmin(low, least), np.fmax(high, largest)
         release_pages(array)
-    return Survey(infinite, n_missing, low, high)
+    return Survey(infinite, n_missing, ~(high > low))

@@ -1,7 +1,5 @@
 """What was found in an export that could be read: counts, checks passed, checksum of every file."""
 
-import hashlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +8,7 @@ from neurostatic.data.export_files import EXPORT_FILES
 from neurostatic.data.responses import depth_count
 from neurostatic.data.scans.checks import CHECKS
 from neurostatic.data.scans.contract import SOMA, Scan
+from neurostatic.store import checksum
 
 
 def scan_verdict(scan: Scan) -> dict[str, Any]:
@@ -20,7 +19,7 @@ def scan_verdict(scan: Scan) -> dict[str, Any]:
         "info": dict(scan.info),
         "counts": scan_counts(scan),
         "checks_passed": list(CHECKS),
-        "files": {name: file_checksum(scan.folder / name) for name in EXPORT_FILES if (scan.folder / name).is_file()},
+        "files": {name: checksum(scan.folder / name) for name in EXPORT_FILES if (scan.folder / name).is_file()},
     }
 
 
@@ -47,12 +46,6 @@ def scan_counts(scan: Scan) -> dict[str, int]:
         counts["eye_samples_not_tracked"] = int(scan.eye.radius_px.isna().sum())
         counts["trials_with_dropped_flips"] = int(_dropped_flips(scan).sum())
     return counts
-
-
-def file_checksum(path: Path) -> str:
-    """SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _dropped_flips(scan: Scan) -> np.ndarray:

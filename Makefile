@@ -1,6 +1,7 @@
 # make demo: install, run the whole loop on the virtual mouse, and show where the report is.
 # make test: install and run the tests.
 # make docs: the documentation as pages, in docs/site; a broken link between pages is an error.
+# make style: ruff, mypy, snakefmt and Snakemake's own lint.
 # make bench: how fast training, MEIs and start-up are beside others, to benchmarks/latest.json; 20 minutes.
 
 PYTHON ?= python3

@@ -1,4 +1,4 @@
-"""The `neurostatic` command: check exports, describe results, match cells, begin a project, hand a data set on."""
+"""The `neurostatic` command: check exports, describe results, match cells, list networks, plan runs, begin projects."""
 
 import argparse
 import os

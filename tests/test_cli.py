@@ -260,12 +260,14 @@ def test_describe_verdict(exports, tmp_path, capsys):
 def test_describe_small_files(tmp_path, capsys):
     Image.new("L", (256, 144), 7).save(tmp_path / "a.png")
     np.save(tmp_path / "a.npy", np.array([[1.0, np.nan], [2.0, 5.0]]))
-    (tmp_path / "r.html").write_text("<h2 id='x'>In short</h2><figure></figure><p>Code: commit abc (changed). A</p>")
+    tables = "<figure><table></table></figure><figure><img></figure>"
+    (tmp_path / "r.html").write_text(f"<h2 id='x'>In short</h2>{tables}<p>Code: commit abc (changed). A</p>")
     write_json({"a": 1}, tmp_path / "a.json")
     assert "144 x 256 px" in described(tmp_path / "a.png", capsys)
     text = described(tmp_path / "a.npy", capsys)
     assert line_of(text, "missing") == ["missing", "1"] and line_of(text, "range") == ["range", "1", "to", "5"]
     text = described(tmp_path / "r.html", capsys)
+    assert line_of(text, "figures") == ["figures", "1"]  # tables have captions too
     assert line_of(text, "sections") == ["sections", "In", "short"] and line_of(text, "commit")[1:] == [
         "abc",
         "(changed)",
@@ -436,6 +438,14 @@ def test_match_options(two_days, tmp_path, capsys):
 
 def test_match_says_what_is_wrong(two_days, tmp_path, capsys):
     no_table = tmp_path / "none.csv"
+    before = Path(two_days[0]).read_bytes()
+    other_way = str(Path(two_days[0]).parent / "." / ".." / Path(two_days[0]).parent.name / Path(two_days[0]).name)
+    assert other_way != two_days[0]
+    assert "would be written" in refused(["match", *two_days, "--output", other_way], capsys)
+    assert Path(two_days[0]).read_bytes() == before
+    pd.DataFrame({"unit_id": [2, 77]}).to_csv(tmp_path / "strangers.csv", index=False)
+    message = refused(["match", *two_days, "--units", str(tmp_path / "strangers.csv")], capsys)
+    assert f"strangers.csv: unit 77: not in {two_days[0]}" in message
     message = refused(["match", *two_days, "--output", two_days[0], "--unmatched", two_days[0]], capsys)
     assert f"{two_days[0]}: would be written, and is another of the files as well" in message
     pd.DataFrame({"unit_id": []}).to_csv(tmp_path / "empty.csv", index=False)

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from neurostatic.closed_loop import confusion_matrix, loop_tests, pool_confusions, scan_confusion
+from neurostatic.closed_loop.diagonal import diagonal_entries, population_diagonal
 from neurostatic.closed_loop.hypotheses import untested_units
 from neurostatic.problems import InputError
 from neurostatic.resampling import complete_units
@@ -235,6 +237,34 @@ def test_units_without_one_of_their_images_are_named():
     assert named["unit_id"].tolist() == [2, 5] and results(some).loc["mei_mean", "n"] == N_UNITS - 2
     assert set(named["reason"]) == {"MEI against control: no response to its own control image"}
     assert untested_units(summary[summary["model_type"] == "cnn"]).empty  # controls were never shown: no such test
+
+
+def test_a_cell_without_another_is_named():
+    """No matrix of one cell is tested, and the page says why."""
+    summary = simulated_summary(simulated_trials(0))
+    alone = summary[(summary["image_unit_id"] == 3) & (summary["matched_unit_id"] == 3)]
+    assert results(alone).loc["diagonal_permutation", "n"] == 0
+    (row,) = untested_units(alone).itertuples()
+    assert row.unit_id == 3 and row.reason == "tests of the matrix: there is no other cell to compare it with"
+
+
+def test_cells_of_all_sources_are_corrected_together():
+    """q over all cells; corrected within each source, some of five are found in more runs than q allows."""
+    found_together, found_apart = 0, 0
+    for run in range(40):
+        rng = np.random.default_rng(run)
+        summaries = {}
+        for source in range(5):
+            trial_class = np.repeat(["multi_cnn_mei", "multi_lin_rf"], N_UNITS * N_REPEATS)
+            owner = np.tile(np.repeat(np.arange(N_UNITS), N_REPEATS), 2)
+            responses = rng.normal(size=(len(owner), N_UNITS))
+            summaries[str(source)] = simulated_summary((responses, trial_class, owner))
+        cells = population_diagonal(summaries)
+        assert list(cells.source.unique()) == list(summaries) and len(cells) == 5 * N_UNITS
+        np.testing.assert_allclose(cells.q_value, stats.false_discovery_control(cells.p_value), rtol=1e-9)
+        found_together += (cells.q_value < 0.05).any()
+        found_apart += any((diagonal_entries(summary).q_value < 0.05).any() for summary in summaries.values())
+    assert found_together <= 6 < found_apart
 
 
 def test_an_animal_without_responses_is_left_out():

@@ -1,5 +1,6 @@
 """What a run would cost: arithmetic and parameters of networks, jobs, hours, disk."""
 
+import inspect
 import re
 
 import pandas as pd
@@ -10,9 +11,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from neurostatic.cli import main
 from neurostatic.config import CORES, READOUTS, Network, read_config
-from neurostatic.inspection.costs import forward_flop, n_parameters
-from neurostatic.inspection.plan import Size, measured_rate
+from neurostatic.inspection.costs import ASCENT, forward_flop, n_parameters
+from neurostatic.inspection.plan import Size, _n_gabors, _probed, measured_rate
 from neurostatic.models.networks import CorePlusReadout
+from neurostatic.stimuli.diversity import diverse_images
+from neurostatic.stimuli.gabors import candidates
 from neurostatic.store import write_table
 
 SIZE_PX = (36, 64)
@@ -54,6 +57,19 @@ def test_the_plan_of_five_mice(tmp_path, monkeypatch, capsys):
     disk = dict(re.findall(r"^  (\w+) +([\d.e+]+)$", said, re.M))
     assert float(disk["datasets"]) > 5 * 5900 * 3000 * 4 * 0.9 / 1e9
     assert not list(tmp_path.glob("results*"))
+
+
+def test_gabors_and_diverse_images_are_planned_as_they_are_made():
+    """The continuous search asks 5 x 300 x 12 images of every unit; 100 steps, forth and back, make a diverse image."""
+    config = read_config(ROOT / "config.yaml")
+    grid = _n_gabors(config, 10)
+    assert grid == len(candidates(config.gabors)) == _n_gabors(config, 20)
+    optimal = read_config(ROOT / "config.yaml", {"gabors": {"search": "optimal"}})
+    assert _n_gabors(optimal, 10) == 10 * 5 * 300 * 12
+    without = read_config(ROOT / "config.yaml", {"stimuli": {"sets": ["mei_vs_rf"]}, "loops": {}})
+    assert _n_gabors(without, 10) == 0
+    diverse = read_config(ROOT / "config.yaml", {"probes": {"parts": ["diverse"], "n_diverse": 7}})
+    assert _probed(diverse) == ASCENT * 7 * inspect.signature(diverse_images).parameters["steps"].default
 
 
 def test_hours_are_of_trainings_that_were_measured_here(tmp_path):

@@ -40,7 +40,7 @@ from neurostatic.config import (
     Meis,
 )
 from neurostatic.problems import InputError
-from neurostatic.report.figures_closed_loop import CONTROL_NAMES, truth_figure
+from neurostatic.report.figures_closed_loop import truth_figure
 from neurostatic.report.figures_gallery import detailed_figure, gray_limit, seeds_figure, shown_figure
 from neurostatic.report.figures_models import kept_states, learning_figure
 from neurostatic.report.figures_stimuli import quality_figure
@@ -48,7 +48,7 @@ from neurostatic.report.markup import percent
 from neurostatic.report.methods import methods_section
 from neurostatic.report.sections_models import models_section
 from neurostatic.report.sections_stimuli import meis_section, stimuli_section
-from neurostatic.report.style import tile
+from neurostatic.report.style import CONTROL_NAMES, tile
 from neurostatic.statistics import compare_pairs, slope_through_origin
 from neurostatic.store import checksum, write_arrays
 
@@ -248,6 +248,27 @@ def test_methods_say_how_the_best_model_was_chosen(tree):
     results.datasets["mouse"].configs["select_units"]["selection"]["best_model"] = "best_model_new"
     for section in (methods_section, models_section):
         assert "the best seed of the network whose seeds have the highest mean" in words_of(section(results))
+
+
+def test_methods_say_how_trials_were_split_and_which_data_were_taken(tree):
+    results = read(tree, with_loop=True)
+    split = {
+        "validation_fraction": 0.1,
+        "tier_rule": "current",
+        "min_repeats": 2,
+        "validation_split": "count",
+        "tier_seed": 3,
+    }
+    results.scans["day1"].attributes.update(split)
+    words = words_of(methods_section(results))
+    assert "Images shown at least 2 times are the test tier; 10 % of the others, drawn with seed 3, the" in words
+    assert "data_config" not in words and "in cd/m²" not in words.split("the validation tier")[0]
+    results.scans["day1"].attributes.update(tier_rule="2019", validation_split="threshold", luminance=1)
+    results.datasets["mouse"].configs["select_units"]["data_config"].update(reliable_p=0.001, exclude=["behavior"])
+    words = words_of(methods_section(results))
+    assert "Images shown more often than the median image are the test tier; about 10 % of the others" in words
+    assert "by area averaging, in cd/m² by the monitor calibration nearest in time." in words
+    assert "(data_config: reliable_p 0.001, exclude behavior)" in words
 
 
 def test_names_are_escaped(page):

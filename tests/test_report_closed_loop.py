@@ -409,7 +409,7 @@ def test_confusion_figure_orders_by_the_difference_and_shares_one_scale():
     diagonal = pd.DataFrame({"kind": "mei_vs_rf", "response": "normalized", "unit_id": [4, 9], "diff_rank": [1, 0]})
     axes = confusion_figure(confusion, diagonal, "mei_vs_rf").axes
     titles = [axis.get_title(loc="left") for axis in axes[:2]]
-    assert titles == ["images: MEIs of the CNN", "images: RFs of the linear model"]
+    assert titles == ["images: MEIs", "images: RFs"]
     order = [2, 0, 1]  # 9 before 4; 7 has no difference and comes last
     for axis, matrix in zip(axes[:2], values[0, 0, [0, 2]], strict=True):
         np.testing.assert_array_equal(axis.images[0].get_array(), matrix[np.ix_(order, order)])
@@ -420,7 +420,7 @@ def test_confusion_figure_orders_by_the_difference_and_shares_one_scale():
 
 def test_the_page_knows_every_image_and_every_test():
     """Else a matrix would not be drawn, or a row would have no question."""
-    assert set(MODEL_TYPES.values()) == set(MODEL_TITLES)
+    assert list(MODEL_TYPES.values()) == list(MODEL_TITLES)
     images = {image for pair in STIMULUS_SETS.values() for image in pair}
     assert images <= set(IMAGE_LOOKS) and images == set(MODEL_TYPES)
     units = np.repeat(np.arange(3), 6), np.tile(np.repeat(np.arange(3), 2), 3)  # every image and cell, two model types
@@ -457,3 +457,5 @@ def test_the_page_begins_with_what_speaks_against_it(tree):
     assert "loop1: MEI against Gabor could not be compared" in line and "shown in day3?" in line
     (line,) = first_lines(loops={"loop1": replace(loop, oracle=loop.oracle.assign(p_value=0.05))})
     assert "the cells found again in day5 respond no more like their own" in line and "p = 0.05" in line
+    (line,) = first_lines(loops={"loop1": replace(loop, oracle=loop.oracle.assign(p_value=np.nan, n_units=1))})
+    assert "day5 was to show whether matched cells respond alike, but has too few of them (1 cell, " in line

@@ -11,14 +11,15 @@ from .confusion import (
     scan_confusion,
     set_confusion,
 )
-from .diagonal import diagonal_entries, diagonal_targets, scan_diagonal
-from .doubt import fit_displacements, match_doubt
-from .hypotheses import loop_tests
+from .diagonal import diagonal_entries, diagonal_targets, pair_of, population_diagonal, scan_diagonal
+from .doubt import DisplacementModel, fit_displacements, match_doubt
+from .hypotheses import loop_tests, untested_units
 from .matching import best_match, proximity_match
 from .structure import best_structure_match, structure_match
 
 __all__ = [
     "MODEL_TYPES",
+    "DisplacementModel",
     "NothingToCompareError",
     "best_match",
     "best_structure_match",
@@ -34,10 +35,13 @@ __all__ = [
     "match_doubt",
     "match_oracle_correlation",
     "one_to_one_match",
+    "pair_of",
     "pool_confusions",
+    "population_diagonal",
     "proximity_match",
     "scan_confusion",
     "scan_diagonal",
     "set_confusion",
     "structure_match",
+    "untested_units",
 ]

@@ -18,11 +18,13 @@ def match_oracle_correlation(
 
     Pearson correlation over the images shown at least `min_repeats` times in both scans, of the responses
     averaged over repeats. A good match shows as a diagonal above the rest. (Upstream z-scores each cell
-    first, which leaves a correlation as it is.) A constant unit gives NaN.
+    first, which leaves a correlation as it is.) A constant unit, or one with a missing response to one of these
+    images, gives NaN.
 
     Args:
         source, target: responses (trial, unit); coordinates unit_id (unit), image_class, image_id (trial).
         unit_map: src_unit_id, unit_id of the matched target.
+        min_repeats: presentations from which on an image counts, in both scans.
 
     Returns:
         (source_unit_id, matched_unit_id) correlations; both are ids of the source scan, ascending. Attribute:

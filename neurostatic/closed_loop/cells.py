@@ -38,11 +38,12 @@ def match_cells(
     min_posterior: float = 0.0,
     seed: int = 0,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Match the cells of two scans, and keep the matches that pass every limit.
+    """Match the cells of two scans, and keep the matches that pass every limit (MatchedUnits).
 
     Args:
         source, target: stack, unit_id, x_um, y_um, z_um; one row per stack and unit. All somata of both scans.
-        owners: source units whose matches are wanted; None: all. The others are rivals (`one_to_one_match`) and show
+        owners: source units whose matches are wanted; None: all of `source`. The others are
+            rivals (`one_to_one_match`) and show
             what a match looks like (`fit_displacements`).
         method: "proximity" (the unit nearest in most stacks) or "structure" (in the same structural cell in most).
         structure: for method "structure" only, the tables of `structure_match` of the source and of the target.

@@ -12,6 +12,7 @@ from neurostatic.closed_loop.matching import checked_unit_map, is_constant
 from neurostatic.problems import InputError, report_problems
 
 RESPONSES = ("raw", "normalized", "zscore")
+TESTED = RESPONSES[1:]
 # Image class -> what the image is to the cell: its MEI by the CNN, its RF by the linear model, or another control.
 MODEL_TYPES = {
     "multi_cnn_mei": "cnn",
@@ -26,7 +27,7 @@ NOT_MATCHED = -1
 
 
 class NothingToCompareError(InputError):
-    """A scan has no matched unit, or no trial of a matched unit's image: it has no confusion matrix."""
+    """There is nothing to average or to correlate: no cell found again, no trial of its image, or too few repeats."""
 
 
 def scan_confusion(
@@ -261,9 +262,7 @@ def confusion_dataset(
         mu[cell], sem[cell], n[cell] = table["mu_resp"], table["sem_resp"], table["n_repeats"]
     target_unit_id = np.full((len(unit_maps), len(units)), NOT_MATCHED)
     for row, unit_map in zip(target_unit_id, unit_maps.values(), strict=True):
-        matched = (
-            checked_unit_map(unit_map).set_index("src_unit_id")["unit_id"] if len(unit_map) else pd.Series(dtype=int)
-        )
+        matched = checked_unit_map(unit_map).set_index("src_unit_id")["unit_id"]
         row[:] = matched.reindex(units, fill_value=NOT_MATCHED)
     dims = ("kind", "response", *ENTRY)
     return xr.Dataset(

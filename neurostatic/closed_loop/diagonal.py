@@ -25,7 +25,7 @@ def pair_of(kind: str) -> tuple[str, str]:
 
 
 def diagonal_entries(summary: pd.DataFrame, pair: tuple[str, str] = PUBLISHED_PAIR) -> pd.DataFrame:
-    """Each unit's response to its own MEI against its own control, as the RF (SummaryConfusionDiagonalEntry).
+    """Each unit's response to its own MEI against its own control (SummaryConfusionDiagonalEntry and ZSummary...).
 
     diff = mei - control, diff_sem = sqrt(mei_sem^2 + control_sem^2), t = diff / diff_sem; Welch's two-tailed p, and its
     Benjamini-Hochberg q over the units; the 95 % interval of diff, diff -+ t_{0.975}(df) diff_sem, and as effect size
@@ -66,6 +66,21 @@ def diagonal_entries(summary: pd.DataFrame, pair: tuple[str, str] = PUBLISHED_PA
         hedges_g=hedges_g(mei, mei_n * mei_sem**2, mei_n, control, control_n * control_sem**2, control_n),
     )
     return entries[ENTRY_COLUMNS]
+
+
+def population_diagonal(summaries: dict[str, pd.DataFrame], pair: tuple[str, str] = PUBLISHED_PAIR) -> pd.DataFrame:
+    """The diagonals of several source scans, with q over the cells of all of them.
+
+    Args:
+        summaries: source -> table of `pool_confusions`.
+        pair: model_type of the MEIs and of the controls.
+
+    Returns:
+        source, and the columns of `diagonal_entries`, whose ranks are within a source.
+    """
+    entries = [diagonal_entries(summary, pair).assign(source=source) for source, summary in summaries.items()]
+    found = pd.concat(entries, ignore_index=True)
+    return found.assign(q_value=benjamini_hochberg(found["p_value"].to_numpy(float)))
 
 
 def scan_diagonal(table: pd.DataFrame, kind: str) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from neurostatic.closed_loop.confusion import RESPONSES, confusion_matrix
-from neurostatic.closed_loop.diagonal import PUBLISHED_PAIR, diagonal_entries
+from neurostatic.closed_loop.diagonal import PUBLISHED_PAIR, population_diagonal
 from neurostatic.problems import report_problems
 from neurostatic.resampling import (
     NO_INTERVAL,
@@ -72,10 +72,7 @@ def loop_tests(
     animals = animals or dict.fromkeys(summaries, "")
     matrices = {group: _complete_matrix(summary, pair[0]) for group, summary in summaries.items()}
     matrices = {group: matrix for group, matrix in matrices.items() if len(matrix) >= 2}
-    entries = pd.concat(
-        [diagonal_entries(summary, pair).assign(animal=animals[group]) for group, summary in summaries.items()],
-        ignore_index=True,
-    )
+    entries = population_diagonal(summaries, pair).assign(animal=lambda cells: cells["source"].map(animals))
     rows = _matrix_tests(matrices, animals, seed, n_permutations, n_resamples)
     rows += _diagonal_tests(entries[entries["diff_resp"].notna()], response, seed, n_resamples)
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -99,9 +96,12 @@ def untested_units(summary: pd.DataFrame, pair: tuple[str, str] = PUBLISHED_PAIR
         gaps += [(unit, f"MEI against control: no response to its own {image}") for unit in sorted(lacking)]
     if (summary["model_type"] == pair[0]).any():
         matrix = confusion_matrix(summary, pair[0])
-        incomplete = matrix["image_unit_id"].values[~complete_units(matrix.to_numpy())].tolist()
+        complete = complete_units(matrix.to_numpy())
         reason = "tests of the matrix: no response to the MEI of another cell, or of another to its own"
-        gaps += [(unit, reason) for unit in incomplete]
+        gaps += [(unit, reason) for unit in matrix["image_unit_id"].values[~complete].tolist()]
+        if complete.sum() == 1:
+            alone = int(matrix["image_unit_id"].values[complete][0])
+            gaps.append((alone, "tests of the matrix: there is no other cell to compare it with"))
     return pd.DataFrame(gaps, columns=["unit_id", "reason"])
 
 

@@ -104,12 +104,10 @@ def best_match(matches: pd.DataFrame) -> pd.DataFrame:
 
 
 def checked_unit_map(unit_map: pd.DataFrame) -> pd.DataFrame:
-    """Columns src_unit_id, unit_id of a table of matches; InputError if missing, empty or sources twice."""
+    """Columns src_unit_id, unit_id of a table of matches; InputError if missing or sources twice."""
     require_columns("unit map", unit_map, ["src_unit_id", "unit_id"])
-    problems = [] if len(unit_map) else ["no source unit is matched in this scan"]
-    for unit in unit_map.loc[unit_map["src_unit_id"].duplicated(), "src_unit_id"].unique():
-        problems.append(f"source unit {unit} is listed more than once")
-    report_problems("unit map", problems)
+    twice = unit_map.loc[unit_map["src_unit_id"].duplicated(), "src_unit_id"].unique()
+    report_problems("unit map", [f"source unit {unit} is listed more than once" for unit in twice])
     return unit_map[["src_unit_id", "unit_id"]]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from neurostatic.closed_loop.matching import require_columns, twice_in_a_stack
+from neurostatic.closed_loop.matching import BEST_COLUMNS, require_columns, twice_in_a_stack
 from neurostatic.problems import report_problems
 
 STRUCTURE_COLUMNS = ["stack", "unit_id", "sunit_id", "iou", "distance_um"]
@@ -74,8 +74,7 @@ def best_structure_match(candidates: pd.DataFrame) -> pd.DataFrame:
     best = best.drop_duplicates("src_unit_id", ignore_index=True)
     best = best.rename(columns={"match_cts": "match_freq", "total_cts": "total_stacks"})
     best["shared"] = best.groupby("unit_id")["src_unit_id"].transform("size")
-    columns = ["src_unit_id", "unit_id", "match_freq", "total_stacks", "mean_distance_um", "shared", "mean_iou"]
-    return best[columns]
+    return best[[*BEST_COLUMNS, "mean_iou"]]
 
 
 def _structure_problems(name: str, table: pd.DataFrame) -> list[str]:

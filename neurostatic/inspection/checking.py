@@ -12,7 +12,7 @@ from neurostatic.data.importers import is_sensorium, read_sensorium
 from neurostatic.data.importers.sensorium import tree_remarks
 from neurostatic.data.scans import Scan, read_scan, scan_counts
 from neurostatic.data.scans.remarks import find_remarks
-from neurostatic.inspection.layout import bullets, columns, named
+from neurostatic.inspection.layout import bullets, columns, named, plural
 from neurostatic.problems import InputError
 
 
@@ -33,8 +33,7 @@ def check(path: str | Path) -> str:
         scan = read_scan(path)
         dataset = build_dataset(scan)
         lines, remarks = _scan_lines(scan), find_remarks(scan)
-    n_remarks = "1 remark" if len(remarks) == 1 else f"{len(remarks)} remarks"
-    parts = [[f"{path}: no problems, {n_remarks}", *lines], _dataset_lines(dataset)]
+    parts = [[f"{path}: no problems, {plural(len(remarks), 'remark')}", *lines], _dataset_lines(dataset)]
     if remarks:
         parts.append(["remarks", *bullets(remarks)])
     return "\n\n".join("\n".join(part) for part in parts)
@@ -80,7 +79,7 @@ def _scan_lines(scan: Scan) -> list[str]:
         ("images", f"{counts['images']} of {_size(scan.images)}, {counts['images_shown']} shown"),
         ("repeats", f"{counts['images_repeated']} images repeated, up to {counts['most_repeats']} times"),
         ("units", f"{counts['units']}, {counts['soma']} of them somata"),
-        ("fields", f"{counts['fields']} at {_plural(counts['depths'], 'depth')}"),
+        ("fields", f"{counts['fields']} at {plural(counts['depths'], 'depth')}"),
     ]
     frame_times, eye, treadmill = scan.frame_times_stim, scan.eye, scan.treadmill
     if frame_times is not None and eye is not None and treadmill is not None:  # the traces form
@@ -139,7 +138,3 @@ def _dataset_lines(dataset: xr.Dataset) -> list[str]:
 def _size(images: np.ndarray) -> str:
     channels = f", {images.shape[3]} channels" if images.ndim == 4 else ""
     return f"{images.shape[1]} x {images.shape[2]} px{channels}"
-
-
-def _plural(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"

@@ -125,7 +125,7 @@ def _page(path: Path) -> list[str]:
     commit = re.search(r"Code: commit ([^.<]*)", text)
     pairs = [
         ("sections", ", ".join(titles)),
-        ("figures", text.count("<figure") or text.count("<img") + text.count("<svg")),
+        ("figures", text.count("<img")),
         ("size", f"{path.stat().st_size / 1e6:.1f} MB"),
         ("commit", _plain(commit[1]) if commit else "unknown"),
     ]

@@ -40,6 +40,11 @@ def bullets(texts: Iterable[str]) -> list[str]:
     ]
 
 
+def plural(n: int, what: str) -> str:
+    """'1 scan', '2 scans'."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
 def cut(text: str, width: int = WIDTH) -> str:
     """A text of at most `width` characters."""
     return text if len(text) <= width else text[: width - 3] + "..."

@@ -1,5 +1,6 @@
 """Cells matched by two tables of coordinates alone, without a project: `neurostatic match`."""
 
+import os
 from typing import Any
 
 import pandas as pd
@@ -45,6 +46,9 @@ def _report_unfit(paths: list[str], tables: list[pd.DataFrame], written: list[st
             problems.append(f"{path}: has no rows")
         elif table["unit_id"].dtype.kind != "i":
             problems.append(f"{path}: column 'unit_id' holds something that is no whole number")
+    if len(tables) > 2:
+        unknown = [str(unit) for unit in tables[2]["unit_id"] if unit not in set(tables[0]["unit_id"])]
+        problems += [f"{paths[2]}: unit {', '.join(unknown)}: not in {paths[0]}"] if unknown else []
     stacks = [table.get("stack") for table in tables[:2]]
     if (stacks[0] is None) != (stacks[1] is None):
         problems.append("one of the tables has a column 'stack', the other has none; it must be in both or in none")
@@ -56,7 +60,8 @@ def _report_unfit(paths: list[str], tables: list[pd.DataFrame], written: list[st
         if not set(names[0]) & set(names[1]):
             first, second = (", ".join(of_scan) or "none" for of_scan in names)
             problems.append(f"the tables have no stack in common: {first} in the first, {second} in the second")
-    again = [path for path in written if [*paths, *written].count(path) > 1]
+    places = [os.path.realpath(path) for path in (*paths, *written)]
+    again = [path for path in written if places.count(os.path.realpath(path)) > 1]
     problems += [f"{path}: would be written, and is another of the files as well" for path in dict.fromkeys(again)]
     report_problems("match", problems)
 

@@ -14,7 +14,7 @@ from neurostatic.config import SIMULATE, Config
 from neurostatic.config.networks import Network
 from neurostatic.config.sections import Meis
 from neurostatic.inspection.costs import ASCENT, TRAINING, forward_flop, n_parameters
-from neurostatic.inspection.layout import bullets, columns
+from neurostatic.inspection.layout import bullets, columns, plural
 from neurostatic.inspection.networks import read_overlays
 from neurostatic.inspection.projects import clone_folder
 from neurostatic.problems import InputError
@@ -24,6 +24,8 @@ TYPICAL_EPOCHS = 40  # at which early stopping ended the training of the publish
 ASSUMED_TFLOPS = 5.0
 VOLUMES_A_TRIAL = 7.4  # of a virtual mouse's scan
 SHOWN_BYTES = 144 * 256  # of an image at the size at which a virtual mouse is shown it
+DIVERSE_STEPS = 100  # of stimuli.diversity.diverse_images
+ANNEALED = 5 * 300 * 12  # Gabors a unit of stimuli.gabors.optimal_gabors, before Nelder-Mead
 STORED = 0.92  # of the size of responses and images, compressed
 
 
@@ -68,7 +70,7 @@ def plan(overlays: list[str], tflops: float = 0.0) -> str:
     }
     disk = _disk_gb(config, sizes, datasets)
     notes = [
-        f"{len(config.scans)} scans, {len(datasets)} data sets, {len(config.networks)} networks x "
+        f"{plural(len(config.scans), 'scan')}, {plural(len(datasets), 'data set')}, {len(config.networks)} networks x "
         f"{len(config.training.seeds)} seeds: {_n_models(config)} models.",
         f"Hours are of one {rate.device} at {rate.tflops:.3g} TFLOP/s, {rate.known}; --tflops N is another.",
         f"A training is taken to end after {_epochs(config)} epochs of at most {config.training.max_epochs}. MEIs are "
@@ -152,7 +154,7 @@ def _flop(config: Config, datasets: dict[str, Size]) -> dict[str, float]:
         flop["evaluate_models"] += 2 * n_seeds * sum(forward.values()) * size.trials
         both = cnn * (2 if config.meis.each_seed else 1) + linear
         flop["make_meis"] += ASCENT * both * n_seeds * units * _ascents(config.meis)
-        flop["search_gabors"] += cnn * n_seeds * _n_gabors(config)
+        flop["search_gabors"] += cnn * n_seeds * _n_gabors(config, units)
         masked = len([kind for kind in config.natural.kinds if kind != "unmasked"])
         flop["find_natural"] += cnn * n_seeds * size.images * (1 + masked * units)
         flop["probe_models"] += cnn * n_seeds * units * _probed(config)
@@ -165,10 +167,15 @@ def _ascents(meis: Meis) -> int:
     return steps * meis.starts * len(meis.eye) * len(meis.behavior) + meis.tuning_points
 
 
-def _n_gabors(config: Config) -> int:
+def _n_gabors(config: Config, units: int) -> int:
+    """Gabors that go through the network; by the search without a grid each unit has its own."""
+    if "mei_vs_gabor" not in config.stimuli.sets:
+        return 0
+    if config.gabors.search == "optimal":
+        return ANNEALED * units
     lists = (getattr(config.gabors, name) for name in
              ("phases_deg", "wavelengths_px", "orientations_deg", "sigmas_px", "dys", "dxs"))  # fmt: skip
-    return int(np.prod([len(values) for values in lists])) if "mei_vs_gabor" in config.stimuli.sets else 0
+    return int(np.prod([len(values) for values in lists]))
 
 
 def _probed(config: Config) -> int:
@@ -178,7 +185,7 @@ def _probed(config: Config) -> int:
         "confusion": 2,
         "shifts": 2 * (2 * probes.max_shift_px + 1) ** 2,
         "gradients": ASCENT * probes.n_gradient_images,
-        "diverse": ASCENT * probes.n_diverse * config.meis.iterations,
+        "diverse": ASCENT * probes.n_diverse * DIVERSE_STEPS,
     }
     return sum(costs[part] for part in probes.parts)
 

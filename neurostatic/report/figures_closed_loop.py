@@ -6,15 +6,18 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from neurostatic.closed_loop.confusion import MODEL_TYPES
 from neurostatic.config import STIMULUS_SETS
 from neurostatic.report.style import (
     CNN,
+    CONTROL_NAMES,
     DPI,
     GRAY,
     GREEN,
     IMAGE_LOOKS,
     LIGHT,
     LINEAR,
+    MEI_NAMES,
     PURPLE,
     finite,
     name_axes,
@@ -28,16 +31,7 @@ RESPONSE_UNITS = {
     "normalized": "mean response (SD of the cell)",
     "zscore": "mean response (z score of the cell)",
 }
-# Kind of stimulus set -> what the images made for a cell are called, and those they are compared with
-MEI_NAMES = {kind: IMAGE_LOOKS[mei][0] for kind, (mei, _) in STIMULUS_SETS.items()}
-CONTROL_NAMES = {kind: IMAGE_LOOKS[control][0] for kind, (_, control) in STIMULUS_SETS.items()}
-MODEL_TITLES = {
-    "cnn": "images: MEIs of the CNN",
-    "linear": "images: RFs of the linear model",
-    "gabor": "images: best Gabors",
-    "masked_mei": "images: masked MEIs",
-    "masked_natural": "images: masked natural images",
-}
+MODEL_TITLES = {name: f"images: {IMAGE_LOOKS[image_class][0]}s" for image_class, name in MODEL_TYPES.items()}
 # Group of cells -> its look
 GROUP_LOOKS = {"nonlinear": ("o", GREEN), "linear": ("^", PURPLE)}
 

@@ -10,10 +10,10 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from neurostatic.report.figures_closed_loop import CONTROL_NAMES, MANY_CELLS, MEI_NAMES
+from neurostatic.report.figures_closed_loop import MANY_CELLS
 from neurostatic.report.markup import count, number
 from neurostatic.report.outcomes import Outcome, interval_in_words, outcome_of, preference_p
-from neurostatic.report.style import CNN, LINEAR, finite, name_axes, panels
+from neurostatic.report.style import CNN, CONTROL_NAMES, LINEAR, MEI_NAMES, finite, name_axes, panels
 
 RESPONSE = "normalized"
 PAIRS_IN_A_ROW = 5

@@ -2,12 +2,14 @@
 
 import math
 import os
+from dataclasses import asdict
 from typing import Any
 
+from neurostatic.config import DataConfig
 from neurostatic.config.networks import PARTS, Network
-from neurostatic.report.figures_closed_loop import CONTROL_NAMES, MEI_NAMES
 from neurostatic.report.markup import Link, count, folded, paragraph, section, table
 from neurostatic.report.results import DatasetResult, LoopResult, Results, ScanResult, StimulusResult
+from neurostatic.report.style import CONTROL_NAMES, MEI_NAMES
 
 PAPER = (
     "The method is that of Walker et al. (2019), Inception loops discover what excites neurons most using deep "
@@ -98,11 +100,16 @@ def _recording(scan: ScanResult) -> str:
         )
     else:
         text = "responses and behavior were taken as given, one value a trial. "
-    text += f"Images were reduced to {of['height_px']} x {of['width_px']} px by area averaging. "
+    light = ", in cd/m² by the monitor calibration nearest in time" if of.get("luminance") else ""
+    text += f"Images were reduced to {of['height_px']} x {of['width_px']} px by area averaging{light}. "
     if "validation_fraction" in of and of["stim_type"] == "imagenet":
+        often = (
+            "more often than the median image" if of["tier_rule"] == "2019" else f"at least {of['min_repeats']} times"
+        )
+        about = "about " if of["validation_split"] == "threshold" else ""
         text += (
-            f"Repeated images are the test tier; {100 * of['validation_fraction']:g} % of the others, drawn with seed "
-            f"{of['tier_seed']}, the validation tier; the rest the training tier."
+            f"Images shown {often} are the test tier; {about}{100 * of['validation_fraction']:g} % of the others, "
+            f"drawn with seed {of['tier_seed']}, the validation tier; the rest the training tier."
         )
     return text.strip()
 
@@ -115,15 +122,26 @@ def _modeling(dataset: DatasetResult) -> str:
     rates = " then ".join(f"{rate:g}" for rate in training["learning_rates"])
     seeds = ", ".join(map(str, dataset.seeds))
     return (
-        f"models of units of {area} and {layer}. {_networks(list(dataset.networks.values()))}. Each was trained with "
-        f"Poisson loss and Adam (batches of {training['batch_size']}, learning rate {rates}, each until "
-        f"{training['patience']} epochs brought no better validation correlation, at most {training['max_epochs']} "
-        f"epochs in all), once for each seed ({seeds}). Of the CNNs and of the linear models the best was "
-        f"{BEST_MODELS[selection['best_model']]}. Units were selected from the top "
+        f"models of units of {area} and {layer}{_unusual(units)}. {_networks(list(dataset.networks.values()))}. "
+        f"Each was trained with Poisson loss and Adam (batches of {training['batch_size']}, learning rate {rates}, "
+        f"each until {training['patience']} epochs brought no better validation correlation, at most "
+        f"{training['max_epochs']} epochs in all), once for each seed ({seeds}). Of the CNNs and of the linear models "
+        f"the best was {BEST_MODELS[selection['best_model']]}. Units were selected from the top "
         f"{100 * selection['top_fraction']:g} % by oracle, more than {selection['edge_um']:g} µm inside their field, "
         f"above percentile {selection['percentile']:g} of the fraction of the oracle for both models, in the order of "
         f"the difference of these fractions, none closer than {selection['distance_um']:g} µm to one chosen before."
     )
+
+
+def _unusual(config: dict[str, Any]) -> str:
+    """Settings of the data that are not the published ones, as the configuration writes them."""
+    published = asdict(DataConfig())
+    changed = [
+        f"{name} {_plain(value)}"
+        for name, value in config.items()
+        if name not in ("brain_area", "layer") and _plain(value) != _plain(published[name])
+    ]
+    return f" (data_config: {', '.join(changed)})" if changed else ""
 
 
 def _networks(networks: list[Network]) -> str:
@@ -148,6 +166,8 @@ def _kind(kind: str, settings: tuple[str, ...], networks: list[Network]) -> str:
 
 def _plain(value: object) -> str:
     """A setting as the configuration writes it."""
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 

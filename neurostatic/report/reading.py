@@ -59,7 +59,7 @@ class ResultsFolder:
         except (OSError, ValueError) as error:
             raise InputError(f"{path}: not a readable JSON file ({error})") from error
         self.sources[path] = verdict["provenance"]
-        return summarize_scan(verdict, self.arrays(f"datasets/{name}.zarr.zip", but=("responses",)))
+        return summarize_scan(self.arrays(f"datasets/{name}.zarr.zip", but=("responses",)))
 
     def configs(self, *names: str) -> dict[str, dict[str, Any]]:
         """Rule -> the parameters it ran with, of files that were read."""

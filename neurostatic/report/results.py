@@ -18,7 +18,6 @@ class ScanResult:
     """One scan.
 
     Attributes:
-        verdict: of import_scan.
         attributes: of the data set: how it was computed, how many trials were dropped for what.
         trials: tier -> number of trials kept.
         units: number of somata by brain_area (rows) and layer (columns).
@@ -26,7 +25,6 @@ class ScanResult:
         examples: tier -> some of its images (image, y, x) px.
     """
 
-    verdict: dict[str, Any]
     attributes: dict[str, Any]
     trials: dict[str, int]
     units: pd.DataFrame
@@ -76,7 +74,7 @@ class DatasetResult:
         evaluation: test scores of every model and of the ensemble of each network's seeds (seed: text).
         cnn, linear: MEIs of the CNN, RFs of the linear model; masks: of the MEIs; natural: best natural images.
         gabors: best Gabors; probes: what else the CNN was asked; None if there are none.
-        stimuli: None if the data set is part of no loop.
+        stimuli: None if no monitor calibration is known for its first scan.
         configs: rule -> the parameters it ran with, from the provenance of its results.
     """
 
@@ -176,14 +174,14 @@ class Results:
     provenance: dict[str, Any]
 
 
-def summarize_scan(verdict: dict[str, Any], data: xr.Dataset) -> ScanResult:
+def summarize_scan(data: xr.Dataset) -> ScanResult:
     """Counts of a data set and a few of its images, of each tier the first in the order of the store."""
     tier, image_index = data.tier.values, data.image_index.values
     trials = {name: int((tier == name).sum()) for name in TIERS if (tier == name).any()}
     images = _gray_px(data.images)
     examples = {name: images[np.unique(image_index[tier == name])[:N_EXAMPLES]] for name in trials}
     area, layer = (pd.Series(data[name].values, name=name) for name in ("brain_area", "layer"))
-    return ScanResult(verdict, dict(data.attrs), trials, pd.crosstab(area, layer), len(images), examples)
+    return ScanResult(dict(data.attrs), trials, pd.crosstab(area, layer), len(images), examples)
 
 
 def _gray_px(images: xr.DataArray) -> np.ndarray:

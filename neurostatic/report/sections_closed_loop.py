@@ -1,6 +1,6 @@
 """The page's section on the closed loop."""
 
-from neurostatic.report.figures_closed_loop import CONTROL_NAMES, MEI_NAMES, confusion_figure, diagonal_figure
+from neurostatic.report.figures_closed_loop import confusion_figure, diagonal_figure
 from neurostatic.report.markup import bullets, capital, count, figure, heading, paragraph, section, table
 from neurostatic.report.outcomes import significant_cells
 from neurostatic.report.results import LoopResult, Results
@@ -14,6 +14,7 @@ from neurostatic.report.sections_tests import (
     kind_in_short,
     table_of_tests,
 )
+from neurostatic.report.style import CONTROL_NAMES, MEI_NAMES
 
 SELECTION = (
     "Cells were selected by how much better the CNN predicts them than the linear model does: MEI against RF speaks of "
@@ -55,9 +56,8 @@ def closed_loop_section(results: Results) -> str:
         for kind in loop.kinds:
             parts += _stimulus_set(loop, kind)
     if results.loops:
-        parts.insert(0, paragraph(SELECTION))
-        parts += population_parts(results)
-    if not results.loops:
+        parts = [paragraph(SELECTION), *parts, *population_parts(results)]
+    else:
         parts.append(paragraph("Left out: no closed loop is configured, so no stimuli were shown again."))
     return section("closed-loop", "Closed loop", *parts)
 

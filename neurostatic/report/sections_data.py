@@ -16,7 +16,7 @@ from neurostatic.report.markup import (
     table,
 )
 from neurostatic.report.results import TIERS, DatasetResult, Results, ScanResult
-from neurostatic.report.style import finite
+from neurostatic.report.style import finite, mean, median
 
 REPEATING_P = 0.01
 DROPPED = {
@@ -31,20 +31,18 @@ DROPPED = {
 
 def oracle_in_words(selection: pd.DataFrame) -> str:
     """The oracle's median, with n."""
-    oracle = finite(selection.oracle)
-    median = number(np.median(oracle) if len(oracle) else np.nan)
-    return f"oracle median {median} (n = {count(len(oracle), 'unit')})"
+    n_units = len(finite(selection.oracle))
+    return f"oracle median {number(median(selection.oracle))} (n = {count(n_units, 'unit')})"
 
 
 def noiseless_in_words(noiseless: np.ndarray) -> str:
     """How well the true rate predicts, with n."""
-    values = finite(noiseless)
-    mean = number(values.mean() if len(values) else np.nan)
-    return f"noiseless rate predicts single trials with a mean correlation of {mean} (n = {count(len(values), 'unit')})"
+    found = f"{number(mean(noiseless))} (n = {count(len(finite(noiseless)), 'unit')})"
+    return f"noiseless rate predicts single trials with a mean correlation of {found}"
 
 
-def noiseless_rates(dataset: DatasetResult, results: Results) -> np.ndarray | None:
-    """Ceiling of the units of a data set's scans; None where the truth is not known."""
+def noiseless_correlations(dataset: DatasetResult, results: Results) -> np.ndarray | None:
+    """Correlation (unit,) of the noiseless rate of a data set's units with their single trials; None if not known."""
     if results.ceiling is None:
         return None
     ceiling = results.ceiling.drop_duplicates(["scan", "unit_id"])
@@ -104,7 +102,7 @@ def oracle_section(results: Results) -> str:
     """How well repeats predict each other, and where the truth is known, how well anything could."""
     parts = []
     for name, dataset in results.datasets.items():
-        noiseless = noiseless_rates(dataset, results)
+        noiseless = noiseless_correlations(dataset, results)
         parts += [heading(name)] if len(results.datasets) > 1 else []
         words = oracle_in_words(dataset.selection)
         missing = len(dataset.selection) - len(finite(dataset.selection.oracle))
@@ -145,7 +143,7 @@ def _reliability_table(units: pd.DataFrame) -> str:
             scan,
             len(of_scan),
             f"{of_scan.n_images.iloc[0]} x {of_scan.n_trials.iloc[0] / of_scan.n_images.iloc[0]:.1f}",
-            *[number(np.median(finite(of_scan[name]))) for name in columns],
+            *[number(median(of_scan[name])) for name in columns],
             int((of_scan.p_repeat < REPEATING_P).sum()),
         ]
         for scan, of_scan in units.groupby("scan", sort=False)

@@ -2,7 +2,6 @@
 
 import re
 
-import numpy as np
 import pandas as pd
 
 from neurostatic.report.figures_matching import SOURCE_UM, magnification, map_figure, match_figure
@@ -19,7 +18,7 @@ from neurostatic.report.markup import (
     table,
 )
 from neurostatic.report.results import DatasetResult, LoopResult
-from neurostatic.report.style import finite
+from neurostatic.report.style import median
 
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
@@ -56,11 +55,11 @@ def _is_whole_scan(left_out: pd.DataFrame) -> pd.Series:
 def matching_parts(loop: LoopResult, dataset: DatasetResult) -> list[str]:
     """Matches: how sure they are, where they lie, and whether matched cells respond alike."""
     matches, unmatched = _in_targets(loop.matches, loop), _in_targets(loop.unmatched, loop)
-    distance = finite(matches.displacement_um.fillna(matches.mean_distance_um))
+    distance_um = median(matches.displacement_um.fillna(matches.mean_distance_um))
     shared = count(int((matches.shared > 1).sum()), "match", "matches")
     words = (
         f"{matched_in_words(loop, dataset)}; median distance "
-        f"{number(np.median(distance) if len(distance) else np.nan, '.1f')} µm; {shared} shared with another unit"
+        f"{number(distance_um, '.1f')} µm; {shared} shared with another unit"
     )
     parts = [paragraph(sentence(words))]
     if len(matches):
@@ -93,8 +92,6 @@ def _map(loop: LoopResult, matches: pd.DataFrame, unmatched: pd.DataFrame) -> li
 def _oracle(loop: LoopResult) -> list[str]:
     if loop.oracle is None:
         return []
-    if loop.oracle.empty:
-        return [paragraph("Too few cells were found again in scans of natural images to compare their responses.")]
     rows = [
         [row.scan, row.n_units, row.n_images, number(row.own), number(row.other), p_value(row.p_value),
          percent(row.own_best_fraction)]

@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from neurostatic.report.markup import count, figure, number, paragraph, percent
-from neurostatic.report.style import DPI, LIGHT, finite, name_axes
+from neurostatic.report.style import DPI, LIGHT, median, name_axes
 
 NAMES = {"cnn": "MEIs", "linear": "RFs"}
 
@@ -26,24 +26,24 @@ def probes_in_page(probes: xr.Dataset | None, options: dict[str, Any]) -> list[s
         usable = np.flatnonzero(np.isfinite(matrix).all(1))
         best = np.nan_to_num(matrix, nan=-np.inf).argmax(0)[usable]
         own, rf = (np.diagonal(probes.confusion.sel(model_type=name).values) for name in ("cnn", "linear"))
-        ratio = finite(rf[own > 0] / own[own > 0])
+        ratio = median(rf[own > 0] / own[own > 0])
         words.append(
             f"In silico, at one mean and contrast, {percent((best == usable).mean() if len(usable) else np.nan)} of "
             f"{count(len(usable), 'unit')} respond more to their own MEI than to that of any other unit; the response "
-            f"of the CNN to a unit's RF is a median of {number(np.median(ratio) if len(ratio) else np.nan, '.2f')} of "
+            f"of the CNN to a unit's RF is a median of {number(ratio, '.2f')} of "
             "that to its MEI"
         )
     if "share" in probes:
-        share = finite(probes.share.isel(component=0).values)
+        share = median(probes.share.isel(component=0).values)
         words.append(
-            f"the first direction holds a median of {percent(np.median(share) if len(share) else np.nan)} of the "
+            f"the first direction holds a median of {percent(share)} of the "
             "variance of a unit's gradients over natural images, all of it for a linear unit"
         )
     if "similarity" in probes:
-        similarity = finite(probes.similarity.values)
+        similarity = median(probes.similarity.values)
         words.append(
             f"images as different as they can be that keep {percent(options['diverse_ratio'])} of the response have a "
-            f"median correlation of {number(np.median(similarity) if len(similarity) else np.nan, '.2f')} with each "
+            f"median correlation of {number(similarity, '.2f')} with each "
             "other, near 0 for a unit that does not care for phase"
         )
     parts = [paragraph("; ".join(words) + ".")] if words else []

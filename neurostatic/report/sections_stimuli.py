@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from neurostatic.report.figures_closed_loop import CONTROL_NAMES, MEI_NAMES
 from neurostatic.report.figures_gallery import (
     MAX_DETAILED_UNITS,
     MAX_GALLERY_UNITS,
@@ -23,7 +22,7 @@ from neurostatic.report.markup import capital, count, figure, heading, number, p
 from neurostatic.report.methods import INTERPOLATIONS
 from neurostatic.report.results import DatasetResult, Results, StimulusResult
 from neurostatic.report.sections_probes import probes_in_page
-from neurostatic.report.style import finite
+from neurostatic.report.style import CONTROL_NAMES, MEI_NAMES, finite
 
 GRAY_SCALE = "One gray scale: mid gray is the image's own mean"
 

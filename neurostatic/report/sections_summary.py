@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from neurostatic.report.figures_closed_loop import CONTROL_NAMES, MEI_NAMES
 from neurostatic.report.markup import NONE, bullets, count, number, p_value, paragraph, percent, section, table
 from neurostatic.report.outcomes import outcome_of
 from neurostatic.report.results import DatasetResult, LoopResult, Results, ScanResult
 from neurostatic.report.sections_closed_loop import closed_loop_in_short
-from neurostatic.report.sections_data import noiseless_rates
-from neurostatic.report.style import finite
+from neurostatic.report.sections_data import noiseless_correlations
+from neurostatic.report.style import CONTROL_NAMES, MEI_NAMES, finite, mean, median
 from neurostatic.statistics import slope_through_origin
 
 ALIKE_P = 0.05  # above it, that matched cells respond alike is not shown
@@ -59,14 +58,18 @@ def _doubts_about_loop(name: str, loop: LoopResult) -> list[str]:
         for kind in loop.kinds
         if not outcome_of(loop.tests, kind, "normalized", "mei_greater_fraction").n
     ]
-    natural = [] if loop.oracle is None else loop.oracle.itertuples()
-    found += [
-        f"{name}: to natural images, the cells found again in {row.scan} respond no more like their own units than "
-        f"like others (correlation {number(row.own)} and {number(row.other)}, p = {p_value(row.p_value)}): the matches "
-        "may be wrong, and so may be all that rests on them."
-        for row in natural
-        if row.p_value >= ALIKE_P
-    ]
+    for row in [] if loop.oracle is None else loop.oracle.itertuples():
+        if np.isnan(row.p_value):
+            found.append(
+                f"{name}: {row.scan} was to show whether matched cells respond alike, but has too few of them "
+                f"({count(int(row.n_units), 'cell')}, {count(int(row.n_images), 'repeated image')})."
+            )
+        elif row.p_value >= ALIKE_P:
+            found.append(
+                f"{name}: to natural images, the cells found again in {row.scan} respond no more like their own units "
+                f"than like others (correlation {number(row.own)} and {number(row.other)}, "
+                f"p = {p_value(row.p_value)}): the matches may be wrong, and so may be all that rests on them."
+            )
     return found
 
 
@@ -87,13 +90,11 @@ def _scan_in_short(name: str, scan: ScanResult, results: Results) -> list[object
 
 
 def _dataset_in_short(dataset: DatasetResult, results: Results) -> list[str]:
-    selection, noiseless = dataset.selection, noiseless_rates(dataset, results)
-    oracle = finite(selection.oracle)
-    cells = [number(np.median(oracle) if len(oracle) else np.nan)]
+    selection, noiseless = dataset.selection, noiseless_correlations(dataset, results)
+    cells = [number(median(selection.oracle))]
     for column in ("cnn_corr", "lin_corr"):
-        test = finite(selection[column])
-        cells.append(number(test.mean() if len(test) else np.nan))
+        cells.append(number(mean(selection[column])))
         cells.append(percent(slope_through_origin(selection.oracle, selection[column])))
-    known = finite(np.nan if noiseless is None else noiseless)
-    ceiling = number(known.mean() if len(known) else np.nan)
-    return [str(len(oracle)), *cells, ceiling, f"{len(dataset.selected)} of {len(selection)}"]
+    ceiling = number(np.nan if noiseless is None else mean(noiseless))
+    n_units = len(finite(selection.oracle))
+    return [str(n_units), *cells, ceiling, f"{len(dataset.selected)} of {len(selection)}"]

@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from neurostatic.report.figures_closed_loop import CONTROL_NAMES, MEI_NAMES
 from neurostatic.report.markup import NONE, capital, count, number, p_value, percent, table
 from neurostatic.report.outcomes import Outcome, interval_in_words, outcome_of, preference_p, significant_cells
+from neurostatic.report.style import CONTROL_NAMES, MEI_NAMES
 
 RESPONSES = ("normalized", "zscore")
 RESPONSE_NAMES = {"normalized": "normalized", "zscore": "z-scored"}

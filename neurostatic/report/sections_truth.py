@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 
 from neurostatic.config import STIMULUS_SETS
-from neurostatic.report.figures_closed_loop import CONTROL_NAMES, MEI_NAMES, recovery_figure, truth_figure
+from neurostatic.report.figures_closed_loop import recovery_figure, truth_figure
 from neurostatic.report.markup import capital, count, figure, number, p_value, paragraph, percent, section, table
 from neurostatic.report.results import Results
-from neurostatic.report.style import finite
+from neurostatic.report.style import CONTROL_NAMES, MEI_NAMES, finite
 from neurostatic.statistics import compare_pairs
 
 LINEAR_KINDS = ("linear", "simple")  # of cells: a single filter

@@ -7,6 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from neurostatic.config import STIMULUS_SETS
+
 # Okabe & Ito (2008)
 BLUE, ORANGE, GREEN, SKY, PURPLE, YELLOW = "#0072B2", "#D55E00", "#009E73", "#56B4E9", "#CC79A7", "#E69F00"
 CNN, LINEAR = BLUE, ORANGE  # one color each throughout: images and scores of the CNN, of the linear model
@@ -19,6 +21,9 @@ IMAGE_LOOKS = {
     "masked_mei": ("masked MEI", "D", SKY),
     "masked_imagenet": ("masked natural image", "v", PURPLE),
 }
+# Kind of stimulus set -> what the images made for a cell are called, and those they are compared with
+MEI_NAMES = {kind: IMAGE_LOOKS[mei][0] for kind, (mei, _) in STIMULUS_SETS.items()}
+CONTROL_NAMES = {kind: IMAGE_LOOKS[control][0] for kind, (_, control) in STIMULUS_SETS.items()}
 GRAY, LIGHT = "#666666", "#D9D9D9"
 DPI = 110
 GAP_PX = 3  # white between tiled images
@@ -59,6 +64,18 @@ def tile(
             if image is not None:
                 mosaic[y : y + height, x : x + width] = image
     return mosaic, corners
+
+
+def median(values: ArrayLike) -> float:
+    """Median of the numbers that are there, NaN if there is none."""
+    found = finite(values)
+    return float(np.median(found)) if len(found) else np.nan
+
+
+def mean(values: ArrayLike) -> float:
+    """Mean of the numbers that are there, NaN if there is none."""
+    found = finite(values)
+    return float(found.mean()) if len(found) else np.nan
 
 
 def finite(values: ArrayLike) -> np.ndarray:

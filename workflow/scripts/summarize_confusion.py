@@ -3,7 +3,7 @@
 import pandas as pd
 from door import door, origin
 
-from neurostatic.closed_loop.confusion import confusion_dataset, pool_confusions
+from neurostatic.closed_loop.confusion import TESTED, confusion_dataset, pool_confusions
 from neurostatic.closed_loop.diagonal import diagonal_entries, diagonal_targets, pair_of
 from neurostatic.closed_loop.hypotheses import loop_tests, untested_units
 from neurostatic.store import read_table, write_arrays, write_table
@@ -15,7 +15,7 @@ with door(snakemake):
     summaries, diagonals, tests, gaps = {}, [], [], []
     for kind in dict.fromkeys(kind for kinds in targets.values() for kind in kinds):
         shown = [table[table.kind == kind] for scan, table in scans.items() if kind in targets[scan]]
-        for response in ("normalized", "zscore"):
+        for response in TESTED:
             of_scans = [table[table.response == response] for table in shown]
             summaries[kind, response] = summary = pool_confusions(of_scans)
             of_cells = diagonal_targets(of_scans, pair_of(kind))

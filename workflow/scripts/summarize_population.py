@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 from door import door, origin
 
-from neurostatic.closed_loop.confusion import pool_confusions
-from neurostatic.closed_loop.diagonal import diagonal_entries, pair_of
+from neurostatic.closed_loop.confusion import TESTED, pool_confusions
+from neurostatic.closed_loop.diagonal import pair_of, population_diagonal
 from neurostatic.closed_loop.hypotheses import loop_tests
 from neurostatic.store import read_table, write_table
 
@@ -18,7 +18,7 @@ with door(snakemake):
     scans = list(zip(snakemake.params.scans, map(read_table, snakemake.input.scans), strict=True))
     tests, diagonals = [], []
     for kind in dict.fromkeys(kind for scan, _ in scans for kind in scan["kinds"]):
-        for response in ("normalized", "zscore"):
+        for response in TESTED:
             by_source = {}  # loops of one source have its cells in common: they are pooled as the scans of one are
             for scan, table in scans:
                 if kind in scan["kinds"]:
@@ -27,9 +27,7 @@ with door(snakemake):
             summaries = {source: pool_confusions(tables) for source, tables in by_source.items()}
             test = loop_tests(summaries, response, animals=animals, pair=pair_of(kind), **options)
             tests.append(test.assign(kind=kind, response=response))
-            for source, summary in summaries.items():
-                diagonal = diagonal_entries(summary, pair_of(kind))
-                diagonals.append(diagonal.assign(source=source, kind=kind, response=response))
+            diagonals.append(population_diagonal(summaries, pair_of(kind)).assign(kind=kind, response=response))
     made = origin(snakemake, options["seed"])
     tests = pd.concat(tests).set_index(["kind", "response"]).reset_index()
     diagonals = pd.concat(diagonals).set_index(["source", "kind", "response"]).reset_index()

@@ -40,10 +40,10 @@ from neurostatic.config import (
     Meis,
 )
 from neurostatic.problems import InputError
-from neurostatic.report.figures_closed_loop import truth_figure
 from neurostatic.report.figures_gallery import detailed_figure, gray_limit, seeds_figure, shown_figure
 from neurostatic.report.figures_models import kept_states, learning_figure
 from neurostatic.report.figures_stimuli import quality_figure
+from neurostatic.report.figures_truth import truth_figure
 from neurostatic.report.markup import percent
 from neurostatic.report.methods import methods_section
 from neurostatic.report.sections_models import models_section

@@ -22,7 +22,7 @@ from neurostatic.report.markup import capital, count, figure, heading, number, p
 from neurostatic.report.methods import INTERPOLATIONS
 from neurostatic.report.results import DatasetResult, Results, StimulusResult
 from neurostatic.report.sections_probes import probes_in_page
-from neurostatic.report.style import CONTROL_NAMES, MEI_NAMES, finite
+from neurostatic.report.style import CONTROL_NAMES, MEI_NAMES, finite, median
 
 GRAY_SCALE = "One gray scale: mid gray is the image's own mean"
 
@@ -119,11 +119,10 @@ def _search_in_words(dataset: DatasetResult) -> str:
     if meis["optimizer"] == "published":
         return f"Optimizer: published, {meis['iterations']} steps an image."
     made = dataset.cnn.failed.values == ""
-    evaluations = finite(dataset.cnn.evaluations.values[made])
-    median = np.median(evaluations) if len(evaluations) else np.nan
+    evaluations = median(dataset.cnn.evaluations.values[made])
     return (
         f"Optimizer: projected, contrast at most {meis['contrast_px']:g} px; an MEI took a median of "
-        f"{number(median, '.0f')} evaluations of the model, and {int(dataset.cnn.converged.values[made].sum())} of "
+        f"{number(evaluations, '.0f')} evaluations of the model, and {int(dataset.cnn.converged.values[made].sum())} of "
         f"{count(int(made.sum()), 'MEI')} converged."
     )
 

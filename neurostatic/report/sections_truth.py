@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 
 from neurostatic.config import STIMULUS_SETS
-from neurostatic.report.figures_closed_loop import recovery_figure, truth_figure
+from neurostatic.report.figures_truth import recovery_figure, truth_figure
 from neurostatic.report.markup import capital, count, figure, number, p_value, paragraph, percent, section, table
 from neurostatic.report.results import Results
-from neurostatic.report.style import CONTROL_NAMES, MEI_NAMES, finite
+from neurostatic.report.style import CONTROL_NAMES, MEI_NAMES, finite, mean, median
 from neurostatic.statistics import compare_pairs
 
 LINEAR_KINDS = ("linear", "simple")  # of cells: a single filter
@@ -25,7 +25,7 @@ def truth_section(results: Results) -> str:
     words = (
         f"Median true drive, relative to the cell's true MEI: MEI {_median(recovery.mei_drive_ratio)}, "
         f"RF {_median(recovery.rf_drive_ratio)}. Matches that are the right cell: "
-        f"{percent(correct.mean() if len(correct) else np.nan)} (n = {count(len(correct), 'unit')})."
+        f"{percent(mean(correct))} (n = {count(len(correct), 'unit')})."
     )
     caption = (
         "The virtual mouse knows which image really drives each cell most. Ratio: noiseless response, above that to "
@@ -37,7 +37,7 @@ def truth_section(results: Results) -> str:
     for kind, units in recovery.groupby("kind"):
         right = finite(units.match_correct)
         medians = [_median(units[column]) for column in ("mei_drive_ratio", "rf_drive_ratio", "oracle")]
-        matched = f"{percent(right.mean() if len(right) else np.nan)} (n = {len(right)})"
+        matched = f"{percent(mean(right))} (n = {len(right)})"
         rows.append([str(kind).replace("_", " "), *medians, matched])
     columns = ["kind of cell", "MEI drive ratio", "RF drive ratio", "oracle", "matches right"]
     parts = [
@@ -106,5 +106,4 @@ def _group(kind: str) -> str:
 
 
 def _median(values: pd.Series) -> str:
-    values = finite(values)
-    return f"{number(np.median(values) if len(values) else np.nan)} (n = {len(values)})"
+    return f"{number(median(values))} (n = {len(finite(values))})"

@@ -279,8 +279,8 @@ def test_days_of_seconds_and_of_the_next_month(day1, tmp_path):
     """The shortest day has room for every blemish, a shorter one is refused; and the 32nd is in February."""
     manifest = pd.DataFrame({"image_class": "multi_cnn_mei", "image_id": [0]})
     images = np.random.default_rng(0).integers(0, 256, (1, 144, 256), dtype=np.uint8)
-    short, config = (dataclasses.replace(CONFIG, closed_loop_repeats=repeats) for repeats in (29, 30))
-    with pytest.raises(InputError, match="29 presentations are too few, at least 30 are needed"):
+    short, config = (dataclasses.replace(CONFIG, closed_loop_repeats=repeats) for repeats in (19, 20))
+    with pytest.raises(InputError, match="19 presentations are too few, at least 20 are needed"):
         simulation.simulate_scan(short, simulation.closed_loop_session(short, 32, manifest, images), tmp_path)
     assert not list(tmp_path.iterdir())
     simulation.simulate_scan(config, simulation.closed_loop_session(config, 32, manifest, images), tmp_path)

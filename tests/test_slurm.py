@@ -110,8 +110,9 @@ def killed(run: Run) -> bool:
 
 def controller_restarted(run: Run) -> bool:
     """While the last training goes on alone: a job that begins or ends without a controller waits for minutes."""
-    others_done = (run.folder / MODEL / "1.pt").is_file() and run.said().count("Trying to restart job") == 2
-    if not (others_done and run.training(2) and len(run.cluster.jobs()) == 1):
+    left = [seed for seed in (1, 2) if not (run.folder / MODEL / f"{seed}.pt").is_file()]
+    others_done = len(left) == 1 and run.said().count("Trying to restart job") == 2
+    if not (others_done and run.training(left[0]) and len(run.cluster.jobs()) == 1):
         return False
     resumed = run.cluster.run("scontrol", "update", "nodename=node2", "state=resume")
     assert resumed.returncode == 0, resumed.stderr

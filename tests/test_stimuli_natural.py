@@ -68,13 +68,12 @@ def test_best_image_of_every_unit(batch_size):
 @pytest.mark.parametrize("batch_size", [1, 7, 1000])
 @pytest.mark.parametrize("kind", ["gaussian", "tight"])
 def test_best_masked_image_of_every_unit(kind, batch_size):
-    means, stds = np.array([100.0, 112.0, 130.0]), np.array([40.0, 60.0, 50.0])
-    best = search(mean=means, std=stds, kind=kind, batch_size=batch_size)
+    best = search(kind=kind, batch_size=batch_size)
     for unit, mask in enumerate(MASKS):
-        shown = [mask * image + (1 - mask) * means[unit] for image in IMAGES]
+        shown = [mask * image + (1 - mask) * MEAN_PX for image in IMAGES]
         if kind == "tight":
-            contrast = stds[unit] * np.sqrt(mask.sum() / (36 * 64))
-            shown = [match_stats(image, means[unit], contrast, 0, 255, mask).image for image in IMAGES]
+            contrast = STD_PX * np.sqrt(mask.sum() / (36 * 64))
+            shown = [match_stats(image, MEAN_PX, contrast, 0, 255, mask).image for image in IMAGES]
         responses = [respond_all(image[None])[0, unit] for image in shown]
         winner = np.argmax(responses)
         assert best.image[unit] == winner

@@ -18,7 +18,7 @@ from neurostatic.simulation.truth import scan_truth
 
 SHOWN_HEIGHT_PX, SHOWN_WIDTH_PX = 144, 256
 N_SCALING_IMAGES = 500
-MIN_PRESENTATIONS = 30  # within which every blemish has its place
+MIN_PRESENTATIONS = 20  # within which every blemish has its place
 STIM_TYPES = {"gabor": "gabor", "masked_imagenet": "natural"}  # image class -> what a scan that shows it is called
 
 

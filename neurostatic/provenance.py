@@ -48,14 +48,19 @@ def versions() -> dict[str, str]:
 
 @cache
 def commit() -> dict[str, str | bool]:
-    """Commit of the code, and whether it has changes that are not committed; "unknown" outside a repository."""
+    """Commit of the code, and whether it has changes that are not committed; "unknown" outside a repository.
+
+    Of the code alone: a project folder or an overlay in the clone changes nothing of what ran.
+    """
     folder = Path(neurostatic.__file__).parent
+    code = (".", "../workflow", "../Snakefile")
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", "-C", folder, *arguments], capture_output=True, text=True, check=True).stdout
 
     try:
-        return {"commit": git("rev-parse", "HEAD").strip(), "dirty": bool(git("status", "--porcelain").strip())}
+        changed = git("status", "--porcelain", "--", *code).strip()
+        return {"commit": git("rev-parse", "HEAD").strip(), "dirty": bool(changed)}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": "unknown", "dirty": False}
 

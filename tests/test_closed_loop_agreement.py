@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from neurostatic.closed_loop.agreement import match_agreement, match_oracle_correlation
+from neurostatic.closed_loop.agreement import image_slip, match_agreement, match_oracle_correlation
 from neurostatic.closed_loop.confusion import NothingToCompareError
 from neurostatic.problems import InputError
 
@@ -112,3 +112,22 @@ def test_wrong_matches_do_not_agree():
     assert right["own"] > right["other"] + 0.5 and right["own_best_fraction"] == 1.0 and right["p_value"] < 0.001
     assert abs(wrong["own"] - wrong["other"]) < 0.3 and wrong["own_best_fraction"] <= 0.25
     assert wrong["p_value"] > 0.05
+
+
+def test_rows_that_slipped_are_counted():
+    """In the order of the list, which is not that of the ids; cells without a response do not count."""
+    listed = [9, 4, 7, 2]
+    matrix = xr.DataArray(
+        np.zeros((4, 4)), dims=("image_unit_id", "matched_unit_id"),
+        coords={"image_unit_id": sorted(listed), "matched_unit_id": sorted(listed)},
+    )  # fmt: skip
+    own = matrix.copy()
+    for unit in listed:
+        own.loc[{"image_unit_id": unit, "matched_unit_id": unit}] = 1
+    assert image_slip(own, listed) == (0, 4)
+    slipped = matrix.copy()
+    for image, cell in ((4, 9), (7, 4), (2, 7)):
+        slipped.loc[{"image_unit_id": image, "matched_unit_id": cell}] = 1
+    slipped.loc[{"matched_unit_id": 2}] = np.nan
+    assert image_slip(slipped, listed) == (1, 3)
+    assert image_slip(matrix.where(False), listed) == (0, 0)

@@ -452,10 +452,48 @@ def test_the_page_begins_with_what_speaks_against_it(tree):
     (line,) = first_lines(datasets=worse)
     assert "mouse: the CNN predicts no better than the linear model (test correlation 0.499 and 0.499" in line
     assert f"mean over {N_UNITS} units" in line
-    unshown = loop.tests[loop.tests.kind != "mei_vs_gabor"]
-    (line,) = first_lines(loops={"loop1": replace(loop, oracle=alike, tests=unshown)})
-    assert "loop1: MEI against Gabor could not be compared" in line and "shown in day3?" in line
     (line,) = first_lines(loops={"loop1": replace(loop, oracle=loop.oracle.assign(p_value=0.05))})
     assert "the cells found again in day5 respond no more like their own" in line and "p = 0.05" in line
     (line,) = first_lines(loops={"loop1": replace(loop, oracle=loop.oracle.assign(p_value=np.nan, n_units=1))})
     assert "day5 was to show whether matched cells respond alike, but has too few of them (1 cell, " in line
+
+    unshown = loop.tests[loop.tests.kind != "mei_vs_gabor"]
+    (line,) = first_lines(loops={"loop1": replace(loop, oracle=alike, tests=unshown)})
+    assert "loop1, MEI against Gabor: nothing could be compared" in line and "shown in day3?" in line
+    lost = loop.matches[loop.matches.scan != "day2"]
+    (line,) = first_lines(loops={"loop1": replace(loop, oracle=alike, matches=lost)})
+    assert "loop1, MEI against RF: no cell was found again in day2. Do their stacks have the names" in line
+
+    manifest = mouse.stimuli.manifests["mei_vs_rf"]
+    control = manifest.image_class == "multi_lin_rf"
+    loses = manifest.assign(predicted_response=np.where(control, 2.0, 1.0))
+    stimuli = replace(mouse.stimuli, manifests=mouse.stimuli.manifests | {"mei_vs_rf": loses})
+    (line,) = first_lines(datasets={"mouse": replace(mouse, selection=predicts, stimuli=stimuli)})
+    assert f"mouse: the CNN itself expects the RF to win against the MEI in {N_SELECTED} of {N_SELECTED} units" in line
+
+
+def test_a_log_of_images_that_slipped_is_noticed(tree):
+    """Every cell responds most to the image of the next row; without such an order the oracle alone speaks for it."""
+    results = read(tree, with_loop=True)
+    loop, mouse = results.loops["loop1"], results.datasets["mouse"]
+    owners = mouse.stimuli.manifests["mei_vs_rf"].owner_unit_id
+    listed = list(dict.fromkeys(owners))
+    tests = loop.tests.copy()
+    own_best = (tests.kind == "mei_vs_rf") & (tests.test == "own_best_permutation")
+    tests.loc[own_best, ["p_value", "n"]] = 1.0, len(listed)
+
+    def line_of(values: np.ndarray) -> str:
+        confusion = loop.confusion.copy(deep=True)
+        at = {"kind": "mei_vs_rf", "response": "normalized", "model_type": "cnn"}
+        places = {"image_unit_id": listed, "matched_unit_id": listed}
+        confusion.mu.loc[at | places] = values
+        changed = replace(loop, tests=tests, confusion=confusion, oracle=loop.oracle.assign(p_value=0.001))
+        section = summary_section(replace(results, loops={"loop1": changed}))
+        lines = re.findall(r"<li>(.*?)</li>", section.split("Look at this first")[1].split("</ul>")[0])
+        return next(line for line in lines if "MEI against RF" in line)
+
+    n = len(listed)
+    slipped = np.roll(np.eye(n), 1, axis=0)  # row i + 1 is the best image of cell i
+    assert f"but {n - 1} of {n} respond most to the one 1 further down in manifest.csv. Was the log" in line_of(slipped)
+    assert "respond most" not in line_of(np.random.default_rng(3).random((n, n)))
+    assert "though matched cells respond alike" in line_of(np.random.default_rng(3).random((n, n)))

@@ -1,4 +1,4 @@
-from .agreement import match_agreement, match_oracle_correlation
+from .agreement import image_slip, match_agreement, match_oracle_correlation
 from .assignment import one_to_one_match
 from .cells import match_cells
 from .confusion import (
@@ -29,6 +29,7 @@ __all__ = [
     "diagonal_entries",
     "diagonal_targets",
     "fit_displacements",
+    "image_slip",
     "loop_tests",
     "match_agreement",
     "match_cells",

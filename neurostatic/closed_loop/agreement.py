@@ -97,3 +97,28 @@ def match_agreement(
     other = values[~np.eye(n_units, dtype=bool)].mean()
     judged = (found.trace / n_units, float(other), found.n_best / n_units, found.trace_p)
     return {"n_units": n_units, **dict(zip(names, judged, strict=True))}
+
+
+def image_slip(matrix: xr.DataArray, listed: list[int]) -> tuple[int, int]:
+    """By how many rows the list of the shown images may have slipped.
+
+    Of each cell the distance, in the order of the list, from its own image to the one that it responds to most; the
+    distance of most cells, the smaller of equals.
+
+    Args:
+        matrix: (image_unit_id, matched_unit_id) mean responses, NaN where there is none.
+        listed: units in the order of their images in the list.
+
+    Returns:
+        distance (0 where nothing slipped), number of cells at it; 0, 0 without a cell.
+    """
+    values = matrix.transpose("image_unit_id", "matched_unit_id").values
+    answered = np.isfinite(values).any(0)
+    place = pd.Index(listed)
+    best = matrix["image_unit_id"].values[np.nan_to_num(values[:, answered], nan=-np.inf).argmax(0)]
+    distance = place.get_indexer(best) - place.get_indexer(matrix["matched_unit_id"].values[answered])
+    if not len(distance):
+        return 0, 0
+    found, counts = np.unique(distance, return_counts=True)
+    most = min(found[counts == counts.max()], key=abs)
+    return int(most), int(counts.max())

@@ -125,8 +125,6 @@ def oracle_section(results: Results) -> str:
         drawn = oracle_figure(units.oracle.to_numpy(), np.sqrt(units.explainable.to_numpy()), noiseless)
         parts.append(figure(drawn, "Reliability.", caption))
         parts.append(_reliability_table(dataset.reliability))
-    if results.ceiling is None:
-        parts.append(paragraph("The ceiling is left out: the noiseless rates of these scans are not known."))
     return section("oracle", "Oracle", *parts)
 
 

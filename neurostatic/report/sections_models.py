@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from neurostatic.report.figures_models import TYPE_TITLES, kept_states, learning_figure, scores_figure
+from neurostatic.report.figures_models import TYPE_TITLES, learning_figure, scores_figure
 from neurostatic.report.markup import NONE, count, figure, heading, number, paragraph, section, sentence, table
 from neurostatic.report.methods import BEST_MODELS
 from neurostatic.report.results import DatasetResult, Results
@@ -41,13 +41,13 @@ def models_section(results: Results) -> str:
 
 
 def _cut_off(dataset: DatasetResult) -> str:
-    """How many trainings were ended by `training.max_epochs` while they still got better."""
+    """How many trainings were ended by `training.max_epochs`, and not because they got no better."""
     longest = dataset.configs["train_model"]["training"]["max_epochs"]
-    kept = kept_states(dataset.history, dataset.scores)
-    n_cut = sum(epochs == longest for epochs, _ in kept.values())
+    epochs = dataset.history.groupby(["network", "seed"]).epoch.max()
+    n_cut = int((epochs >= longest).sum())
     if not n_cut:
         return ""
-    return f" {n_cut} of {count(len(kept), 'model')} still got better in the last of training.max_epochs = {longest}."
+    return f" {n_cut} of {count(len(epochs), 'model')} were ended by training.max_epochs = {longest}."
 
 
 def _networks_table(dataset: DatasetResult) -> str:

@@ -94,7 +94,8 @@ def _seeds(dataset: DatasetResult) -> list[str]:
     selected = dataset.selected[:MAX_SEED_UNITS]
     caption = (
         "The MEI of all seeds together, then the MEI that each seed alone makes of the unit from the same noise. "
-        "Numbers: response predicted by the model that made the image; d: disagreement, 1 - mean correlation between "
+        "Numbers: response predicted by the model that made the image, none: to the noise this seed does not respond, "
+        "so that it made no image; d: disagreement, 1 - mean correlation between "
         f"the MEIs of two seeds. {GRAY_SCALE}."
     )
     title = f"MEIs of single seeds ({len(selected)} of {count(len(dataset.selected), 'unit')})."
@@ -122,8 +123,8 @@ def _search_in_words(dataset: DatasetResult) -> str:
     evaluations = median(dataset.cnn.evaluations.values[made])
     return (
         f"Optimizer: projected, contrast at most {meis['contrast_px']:g} px; an MEI took a median of "
-        f"{number(evaluations, '.0f')} evaluations of the model, and {int(dataset.cnn.converged.values[made].sum())} of "
-        f"{count(int(made.sum()), 'MEI')} converged."
+        f"{number(evaluations, '.0f')} evaluations of the model, and {int(dataset.cnn.converged.values[made].sum())} "
+        f"of {count(int(made.sum()), 'MEI')} converged."
     )
 
 
@@ -202,7 +203,8 @@ def _stimulus_set(stimuli: StimulusResult, kind: str, options: dict[str, Any]) -
     shown_caption = (
         f"The first {count(_n_units(stimuli.examples[kind][0]), 'unit')}, as they are to be shown: the {mei} above, "
         f"the {control} below. Numbers: response that the CNN predicts for this image. All stimuli have one mean and "
-        "contrast, so that these numbers can be compared."
+        "contrast in cd/m², so that these numbers can be compared; in gray levels, which the model sees, dark images "
+        "have more contrast than bright ones."
     )
     quality_caption = (
         "A point is one stimulus as the monitor shows it, after rounding to 8 bits (the pair of a unit shares its "
@@ -220,19 +222,23 @@ def _stimulus_set(stimuli: StimulusResult, kind: str, options: dict[str, Any]) -
     ]
 
 
-def _predicted_in_words(manifest: pd.DataFrame, mei: str, control: str) -> str:
-    """What the CNN predicts for the two centered images of each unit."""
+def predicted_pairs(manifest: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """What the CNN predicts for the two centered images of each unit, MEI and control; units with both."""
     centered = manifest[(manifest.x_shift == 0) & (manifest.y_shift == 0)]
     classes = list(dict.fromkeys(centered.image_class))
     predicted = centered.pivot(
         index=["owner_scan", "owner_unit_id"], columns="image_class", values="predicted_response"
     )[classes].dropna()
-    if predicted.empty:
+    return predicted[classes[0]], predicted[classes[1]]
+
+
+def _predicted_in_words(manifest: pd.DataFrame, mei: str, control: str) -> str:
+    first, second = predicted_pairs(manifest)
+    if first.empty:
         return ""
-    first, second = (predicted[image_class] for image_class in classes)
     return (
         f" The CNN predicts a larger response to the {mei} than to the {control} for {int((first > second).sum())} of "
-        f"{count(len(predicted), 'unit')} ({percent((first > second).mean())}); medians {first.median():.2f} and "
+        f"{count(len(first), 'unit')} ({percent((first > second).mean())}); medians {first.median():.2f} and "
         f"{second.median():.2f} (SD of the unit)."
     )
 

@@ -142,7 +142,8 @@ def check_shown(folder: str | Path, image_table: pd.DataFrame, images: np.ndarra
     differ = [f"{name[0]} {name[1]}" for row, name in ours if image_checksum(images[row]) != listed[name]]
     report_problems(
         f"scan {scan}: images that differ from those of the stimulus set under the same name. Was it shown another set "
-        "(loops.*.targets), or has the set been made anew since",
+        "(loops.*.targets), has the set been made anew since, are ids counted from 1 instead of 0, or the images in "
+        "another order",
         differ,
     )
     return len(ours)

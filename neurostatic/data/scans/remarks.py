@@ -127,7 +127,7 @@ def _missing_files(scan: Scan) -> list[str]:
             "stack_coordinates.csv: is not there, nor is field_registrations.csv; cells of this scan can be matched by "
             "structure only (matching.method)"
         )
-    if scan.monitor_calibration is None:
+    if scan.monitor_calibration is None and scan.info["stim_type"] == "imagenet":
         remarks.append("monitor_calibration.csv: is not there; no stimuli can be made from this scan")
     return remarks
 

@@ -1,3 +1,4 @@
+# make install: into .venv.
 # make demo: install, run the whole loop on the virtual mouse, and show where the report is.
 # make test: install and run the tests.
 # make docs: the documentation as pages, in docs/site; a broken link between pages is an error.
@@ -8,7 +9,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test docs bench style
+.PHONY: install demo test docs bench style
+
+install: $(VENV)/installed
 
 demo: $(VENV)/installed
 	$(BIN)/snakemake --cores all

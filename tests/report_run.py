@@ -142,6 +142,20 @@ def write_models(folder: Path, rng: np.random.Generator, bad: Models) -> None:
             "cnn_corr": rng.uniform(0, 0.6, N_UNITS),
             "lin_corr": rng.uniform(0, 0.5, N_UNITS),
             "hu_rank": pd.array([*range(N_SELECTED), *[pd.NA] * (N_UNITS - N_SELECTED)], dtype="Int64"),
+            "left_out": [
+                "",
+                "",
+                "",
+                "",
+                "",
+                "oracle",
+                "oracle",
+                "edge",
+                "percentile",
+                "percentile",
+                "distance",
+                "oracle",
+            ],
         }
     )
     reliability = selection[["scan", "unit_id", "oracle"]].assign(

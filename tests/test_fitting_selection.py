@@ -86,6 +86,15 @@ def test_published_selection_of_40_units():
     assert chosen(table, percentile=70.0, distance_um=15.5) == [16, 28, 8, 36]
 
 
+def test_units_are_told_at_which_step_they_were_left_out():
+    """C33: of 40 units the top 20 by oracle, the three at the edge, the four above both percentiles, one too close."""
+    selected = select_units(published_table(40), Selection(percentile=70.0)).set_index("unit_id")
+    counts = selected.left_out.value_counts().to_dict()
+    assert counts == {"oracle": 20, "edge": 3, "percentile": 13, "distance": 1, "": 3}
+    assert selected.left_out[28] == "distance" and (selected.left_out[[7, 13, 23]] == "edge").all()
+    assert set(selected.index[selected.left_out == ""]) == {16, 8, 36} == set(selected.index[selected.hu_rank.notna()])
+
+
 def test_published_selection_of_400_units():
     """C33."""
     table = published_table(400)

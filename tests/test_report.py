@@ -271,6 +271,15 @@ def test_methods_say_how_trials_were_split_and_which_data_were_taken(tree):
     assert "(data_config: reliable_p 0.001, exclude behavior)" in words
 
 
+def test_every_step_of_the_selection_is_counted(page):
+    rows = rows_of(page, "How units were selected.")
+    assert [row[1] for row in rows] == [
+        "selection.top_fraction", "selection.edge_um", "–", "selection.percentile", "selection.distance_um"
+    ]  # fmt: skip
+    assert [row[2:] for row in rows] == [["3", "9"], ["1", "8"], ["0", "8"], ["2", "6"], ["1", "5"]]
+    assert rows[-1][-1] == str(N_SELECTED)
+
+
 def test_names_are_escaped(page):
     assert "<b>" not in page
     assert "&lt;b&gt;LM &amp; co&lt;/b&gt;" in page

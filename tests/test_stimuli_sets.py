@@ -66,7 +66,7 @@ def test_pairs_share_an_id_in_order_of_rank_and_shift(stimuli):
     # rank 0, then rank 1; rank 150 and no rank stay out
     assert cnn["owner_unit_id"].tolist() == [13] * 9 + [11] * 9
     assert cnn[["x_shift", "y_shift"]].values.tolist()[:4] == [[-1, -1], [-1, 0], [-1, 1], [0, -1]]
-    assert cnn["file"].tolist()[3] == "multi_cnn_mei/3.png"
+    assert cnn["file"].tolist()[3] == "multi_cnn_mei/03.png"
 
 
 def test_images_are_matched_then_shifted(stimuli):
@@ -211,7 +211,7 @@ def test_a_failure_while_writing_leaves_the_earlier_set(stimuli, tmp_path, monke
     save = Image.Image.save
 
     def full_disk(image, path):
-        if path.name == "5.png":
+        if path.name == "05.png":
             raise OSError("no space left")
         save(image, path)
 
@@ -240,22 +240,22 @@ def test_a_folder_with_other_files_is_left_alone(stimuli, tmp_path):
 def test_reading_names_every_damaged_image(stimuli, tmp_path):
     folder = tmp_path / "set"
     write_set(stimuli, folder, {})
-    changed = read_png(folder / "multi_cnn_mei" / "0.png").copy()
+    changed = read_png(folder / "multi_cnn_mei" / "00.png").copy()
     changed[0, 0] += 1
-    write_png(folder / "multi_cnn_mei" / "0.png", changed)
-    (folder / "multi_cnn_mei" / "1.png").unlink()
-    (folder / "multi_cnn_mei" / "2.png").write_bytes(b"not a picture")
-    write_png(folder / "multi_cnn_mei" / "3.png", np.zeros((144, 256, 3), np.uint8))
-    write_png(folder / "multi_cnn_mei" / "4.png", np.zeros((36, 64), np.uint8))
+    write_png(folder / "multi_cnn_mei" / "00.png", changed)
+    (folder / "multi_cnn_mei" / "01.png").unlink()
+    (folder / "multi_cnn_mei" / "02.png").write_bytes(b"not a picture")
+    write_png(folder / "multi_cnn_mei" / "03.png", np.zeros((144, 256, 3), np.uint8))
+    write_png(folder / "multi_cnn_mei" / "04.png", np.zeros((36, 64), np.uint8))
     with pytest.raises(InputError) as error:
         read_set(folder)
     message = str(error.value)
     assert "5 problems" in message
     for said in (
-        "0.png: the pixels differ",
-        "1.png: not a readable",
-        "2.png: not a readable",
-        "3.png: not an 8-bit",
+        "00.png: the pixels differ",
+        "01.png: not a readable",
+        "02.png: not a readable",
+        "03.png: not an 8-bit",
     ):
         assert f"multi_cnn_mei/{said}" in message
     with pytest.raises(InputError, match="no such file"):

@@ -49,7 +49,7 @@ def test_every_result_of_the_contract_is_there(project):
     selection = read_table(results / "selection/mouse1.csv")
     assert list(selection.columns) == [
         "scan", "unit_id", "oracle", "rank", "top_ptile", "cnn_corr", "lin_corr",
-        "cnn_fraction_oracle", "lin_fraction_oracle", "hu_rank",
+        "cnn_fraction_oracle", "lin_fraction_oracle", "hu_rank", "left_out",
     ]  # fmt: skip
     n_selected = selection.hu_rank.notna().sum()
     cnn = read_arrays(results / "meis/mouse1/cnn.zarr.zip")

@@ -66,25 +66,31 @@ def select_units(units: pd.DataFrame, config: Selection) -> pd.DataFrame:
             px_width, um_height, um_width.
 
     Returns:
-        The units with cnn_fraction_oracle, lin_fraction_oracle and hu_rank (from 0; missing: not chosen).
+        The units with cnn_fraction_oracle, lin_fraction_oracle, hu_rank (from 0; missing: not chosen) and left_out: at
+        which step, 'oracle', 'edge', 'score', 'percentile' or 'distance'; '' of the chosen ones.
 
     Raises InputError if no unit is left, naming the step that took the last.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         cnn_fraction = (units.cnn_corr / units.oracle).to_numpy()
         linear_fraction = (units.lin_corr / units.oracle).to_numpy()
-    left = (units.top_ptile < config.top_fraction) & (units.oracle > 0)
-    _require(left, units, f"among the top {config.top_fraction:.0%} by oracle, with an oracle above 0")
-    left &= _inside_field(units, config.edge_um)
-    _require(left, units, f"more than {config.edge_um:g} um inside their field")
-    left &= np.isfinite(cnn_fraction) & np.isfinite(linear_fraction)
-    _require(left, units, "with a test score of both models")
-    chosen = left.copy()
-    for fraction in (cnn_fraction, linear_fraction):
-        chosen &= fraction > np.percentile(fraction[left], config.percentile)
-    _require(chosen, units, f"above percentile {config.percentile:g} of both fractions of the oracle")
+    left_out = np.full(len(units), "", dtype=object)
 
-    candidates = np.flatnonzero(chosen)
+    def keep(passed: np.ndarray, step: str, words: str) -> None:
+        left_out[(left_out == "") & ~passed] = step
+        if (left_out != "").all():
+            raise InputError(f"select_units: of {len(units)} units none is {words}; see `selection` in the config")
+
+    top = ((units.top_ptile < config.top_fraction) & (units.oracle > 0)).to_numpy()
+    keep(top, "oracle", f"among the top {config.top_fraction:.0%} by oracle, with an oracle above 0")
+    keep(_inside_field(units, config.edge_um).to_numpy(), "edge", f"more than {config.edge_um:g} um inside their field")
+    keep(np.isfinite(cnn_fraction) & np.isfinite(linear_fraction), "score", "with a test score of both models")
+    well, left = np.ones(len(units), dtype=bool), left_out == ""
+    for fraction in (cnn_fraction, linear_fraction):
+        well &= fraction > np.percentile(fraction[left], config.percentile)
+    keep(well, "percentile", f"above percentile {config.percentile:g} of both fractions of the oracle")
+
+    candidates = np.flatnonzero(left_out == "")
     difference = cnn_fraction[candidates] - linear_fraction[candidates]
     candidates = candidates[np.argsort(difference, kind="stable")[::-1]]
     position_um = units[["um_x", "um_y", "um_z"]].to_numpy(float)
@@ -97,7 +103,9 @@ def select_units(units: pd.DataFrame, config: Selection) -> pd.DataFrame:
             kept.append(candidate)
     hu_rank = pd.array([pd.NA] * len(units), dtype="Int64")
     hu_rank[kept] = np.arange(len(kept))
-    return units.assign(cnn_fraction_oracle=cnn_fraction, lin_fraction_oracle=linear_fraction, hu_rank=hu_rank)
+    left_out[np.setdiff1d(candidates, kept)] = "distance"
+    fractions = {"cnn_fraction_oracle": cnn_fraction, "lin_fraction_oracle": linear_fraction}
+    return units.assign(**fractions, hu_rank=hu_rank, left_out=left_out)
 
 
 def _inside_field(units: pd.DataFrame, edge_um: float) -> pd.Series:
@@ -108,8 +116,3 @@ def _inside_field(units: pd.DataFrame, edge_um: float) -> pd.Series:
         from_center_px = (units[f"px_{axis}"] - half_px).abs()
         inside &= (from_center_px < half_px - edge_px) | from_center_px.isna()
     return inside
-
-
-def _require(left: pd.Series, units: pd.DataFrame, step: str) -> None:
-    if not left.any():
-        raise InputError(f"select_units: of {len(units)} units none is {step}; see `selection` in the config")

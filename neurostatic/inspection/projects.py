@@ -72,7 +72,7 @@ def init_project(folder: str | Path) -> str:
             f"{folder}: config.yaml, README.txt, scans/{EXAMPLE}",
             "check the scan:",
             f"  {commands['check']}",
-            "run everything (one or two minutes on a laptop):",
+            "run everything (2 to 5 minutes on a laptop):",
             f"  {commands['run']}",
         ]
     )

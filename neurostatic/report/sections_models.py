@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from neurostatic.report.figures_models import TYPE_TITLES, learning_figure, scores_figure
-from neurostatic.report.markup import NONE, count, figure, heading, number, paragraph, section, sentence, table
+from neurostatic.report.markup import NONE, count, figure, heading, number, paragraph, percent, section, sentence, table
 from neurostatic.report.methods import BEST_MODELS
 from neurostatic.report.results import DatasetResult, Results
 from neurostatic.report.style import finite
@@ -37,7 +37,32 @@ def models_section(results: Results) -> str:
             "because it knows pupil and running. Black rings: units selected for MEIs."
         )
         parts.append(figure(scores_figure(dataset.selection), "Prediction against reliability.", caption))
+        parts.append(_selection_table(dataset))
     return section("models", "Models", *parts)
+
+
+def _selection_table(dataset: DatasetResult) -> str:
+    """How many units each step of the selection left out."""
+    if dataset.selected.empty:
+        return paragraph("No unit passed the selection (see the log of select_units): MEIs are of all units.")
+    of = dataset.configs["select_units"]["selection"]
+    steps = {
+        "oracle": (f"oracle among the top {percent(of['top_fraction'])}, and above 0", "top_fraction"),
+        "edge": (f"at least {of['edge_um']:g} µm from the edge of the field", "edge_um"),
+        "score": ("a test score of both models", ""),
+        "percentile": (f"both fractions of the oracle above percentile {of['percentile']:g}", "percentile"),
+        "distance": (f"{of['distance_um']:g} µm or more from a unit chosen before", "distance_um"),
+    }
+    left, rows = len(dataset.selection), []
+    for step, (words, key) in steps.items():
+        out = int((dataset.selection.left_out == step).sum())
+        left -= out
+        rows.append([words, f"selection.{key}" if key else NONE, out, left])
+    caption = (
+        f"Of {count(len(dataset.selection), 'unit')}, step by step. The fractions are of the best single seed of each "
+        "type (above); a unit that it misses, and other seeds predict, is left out."
+    )
+    return table(["asked for", "key", "left out", "left"], rows, "How units were selected.", caption)
 
 
 def _cut_off(dataset: DatasetResult) -> str:

@@ -151,6 +151,7 @@ def stimulus_set(
     if not chosen:
         raise InputError(f"stimulus set {kind}: no unit has a hu_rank below {config.max_units}; nothing to show")
     shifts = [(x_shift, y_shift) for x_shift in sorted(shifts_px) for y_shift in sorted(shifts_px)]
+    digits = len(str(int(ranks[chosen[-1]] + 1) * len(shifts) - 1))  # names in the order of the list
 
     pictures, rows = [], []
     for image_class in classes:
@@ -168,7 +169,7 @@ def stimulus_set(
                         "owner_unit_id": int(units["unit_id"].iloc[unit]),
                         "x_shift": int(x_shift),
                         "y_shift": int(y_shift),
-                        "file": f"{image_class}/{image_id}.png",
+                        "file": f"{image_class}/{image_id:0{digits}d}.png",
                         "sha256": image_checksum(image),
                     }
                 )

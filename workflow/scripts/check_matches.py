@@ -35,7 +35,7 @@ with door(snakemake):
         packed[scan] = xr.Dataset({"correlation": found, "target_unit_id": ("matched_unit_id", targets)})
     made = origin(snakemake, options["seed"])
     table = pd.DataFrame(rows, columns=["scan", "n_units", "n_images", "own", "other", "p_value", "own_best_fraction"])
-    scans = pd.Index(packed, name="target", dtype=str)
+    scans = xr.Variable("target", np.array(list(packed), dtype=object))
     nothing = {"correlation": np.nan, "target_unit_id": NOT_MATCHED}
     arrays = xr.concat(list(packed.values()), scans, join="outer", fill_value=nothing) if packed else xr.Dataset()
     write_arrays(arrays, snakemake.output.correlation, made)

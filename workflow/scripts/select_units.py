@@ -20,6 +20,7 @@ COLUMNS = [
     "cnn_fraction_oracle",
     "lin_fraction_oracle",
     "hu_rank",
+    "left_out",
 ]
 
 with door(snakemake):
@@ -49,11 +50,13 @@ with door(snakemake):
         if snakemake.params.needed:
             raise
         print(f"{error}; MEIs are made of all units, stimuli of none")
-        selected = ranked.assign(cnn_fraction_oracle=np.nan, lin_fraction_oracle=np.nan, hu_rank=np.nan)
+        selected = ranked.assign(**dict.fromkeys(COLUMNS[-4:], np.nan))
     made = origin(snakemake)
     write_table(selected[COLUMNS], snakemake.output.units, made)
     write_table(best, snakemake.output.models, made)
     print(best.to_string(index=False))
     not_positive = int((~(selected.oracle > 0)).sum())
     print(f"{not_positive} units without a positive oracle: left out, a fraction of it has no meaning")
+    for step, n_units in selected.left_out[selected.hu_rank.isna()].value_counts(sort=False).items():
+        print(f"{n_units} units left out by {step}")
     print(f"oracle: median {selected.oracle.median():.3f}; {selected.hu_rank.notna().sum()} units selected")

@@ -83,6 +83,14 @@ PLANTED = {
         ),
         r"scan\.yaml, key 'loop_grup': is not read; did you mean 'loop_group'\?",
     ),
+    "monitor measured from 15 on": (
+        change_table("monitor_calibration.csv", lambda table: table[table.pixel_value > 0]),
+        r"monitor_calibration\.csv: no stimuli can be made from this scan: .*must run from 0 to 255",
+    ),
+    "depths that count upward": (
+        change_table("fields.csv", lambda table: table.assign(z_um=-table.z_um)),
+        r"units\.csv: no soma lies in L2/3 \(by the depth of its field, which counts downward; there are unset\)",
+    ),
     "no stack positions": (
         lambda folder: (folder / "stack_coordinates.csv").unlink(),
         r"stack_coordinates\.csv: is not there, nor is field_registrations\.csv; cells .* by structure only",

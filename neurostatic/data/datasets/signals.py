@@ -83,7 +83,10 @@ def valid_trials(signals: Signals, excluded: np.ndarray, where: str) -> tuple[np
         valid &= ~bad
     if not valid.any():
         found = ", ".join(f"{name.removeprefix('dropped_')} {count}" for name, count in counts.items())
-        raise InputError(f"{where}: no valid trial is left of {len(valid)}; dropped for {found}")
+        raise InputError(
+            f"{where}: no valid trial is left of {len(valid)}; dropped for {found}. Not measured, as the eye? Then "
+            "write one number in its whole column, and set networks.shifter or networks.modulator to none"
+        )
     return np.flatnonzero(valid), counts
 
 

@@ -7,8 +7,10 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import pandas as pd
 
-from neurostatic.config import Preprocessing
+from neurostatic.config import DataConfig, Preprocessing
+from neurostatic.data.anatomy import layer_membership
 from neurostatic.data.behavior import map_clock
+from neurostatic.data.calibration import MonitorCalibration, closest_calibration
 from neurostatic.data.export_files import EXPORT_FILES
 from neurostatic.data.frames import picture_hashes
 from neurostatic.data.registration import AFFINE_COLUMNS, affine_of
@@ -17,8 +19,11 @@ from neurostatic.data.responses import depth_count, presentation_duration, sampl
 from neurostatic.data.scans import contract
 from neurostatic.data.scans.contract import FLIPS, Scan
 from neurostatic.data.scans.reading import INFO_NUMBERS
+from neurostatic.data.scans.tables import one_line
+from neurostatic.problems import InputError
 
 PUBLISHED = Preprocessing()
+DEFAULT_LAYER = DataConfig().layer
 MOST_UNTRACKED = 0.2  # of the samples of the eye camera
 MOST_TREADMILL_NAN = 0.01
 MOST_STRETCH = 1.5  # of a field in a stack, along an axis: tissue and optics change lengths by a tenth or so
@@ -48,6 +53,8 @@ def find_remarks(scan: Scan) -> list[str]:
     remarks = [
         *_names(scan),
         *_missing_files(scan),
+        *_monitor(scan),
+        *_layers(scan),
         *_registrations(scan),
         *_timestamp(scan),
         *repeat_remarks(n_trials, "trials.csv, columns image_class, image_id"),
@@ -130,6 +137,33 @@ def _missing_files(scan: Scan) -> list[str]:
     if scan.monitor_calibration is None and scan.info["stim_type"] == "imagenet":
         remarks.append("monitor_calibration.csv: is not there; no stimuli can be made from this scan")
     return remarks
+
+
+def _monitor(scan: Scan) -> list[str]:
+    """Is the measurement nearest to the scan one by which stimuli can be made? Others may be as they are."""
+    if scan.monitor_calibration is None or scan.info["stim_type"] != "imagenet":
+        return []
+    try:
+        _, _, rows = closest_calibration(scan.monitor_calibration, scan.info["timestamp"], scan.info["rig"])
+        MonitorCalibration.from_table(rows)
+    except InputError as error:
+        return [f"monitor_calibration.csv: no stimuli can be made from this scan: {one_line(error)}"]
+    return []
+
+
+def _layers(scan: Scan) -> list[str]:
+    somata = scan.units[scan.units.mask_type == contract.SOMA]
+    if "layer" in somata:
+        layers, how = somata.layer, "column layer"
+    else:
+        depth_um = somata.field.map(scan.fields.set_index("field").z_um)
+        layers, how = pd.Series(layer_membership(depth_um)), "by the depth of its field, which counts downward"
+    if (layers == DEFAULT_LAYER).any():
+        return []
+    return [
+        f"units.csv: no soma lies in {DEFAULT_LAYER} ({how}; there are {', '.join(sorted(set(layers)))}), of which "
+        "models are fitted unless data_config.layer says otherwise"
+    ]
 
 
 def _registrations(scan: Scan) -> list[str]:

@@ -3,7 +3,7 @@
 # make test: install and run the tests.
 # make docs: the documentation as pages, in docs/site; a broken link between pages is an error.
 # make style: ruff, mypy, snakefmt and Snakemake's own lint.
-# make bench: how fast training, MEIs and start-up are beside others, to benchmarks/latest.json; 20 minutes.
+# make bench: how fast training, MEIs and start-up are beside others, to benchmarks/latest.json; 7 to 20 minutes.
 
 PYTHON ?= python3
 VENV := .venv

@@ -69,6 +69,8 @@ def test_affine_registration():
     placed = stack_coordinates(px_x, px_y, 4, 6, 4.0, 6.0, AFFINE, OFFSET_UM)
     np.testing.assert_allclose(placed[:3], expected, rtol=1e-5)
     assert np.isnan(placed[3]).all()  # outside the field: nowhere
+    published = stack_coordinates(px_x, px_y, 4, 6, 4.0, 6.0, AFFINE, OFFSET_UM, outside_um=0.0)
+    np.testing.assert_allclose(published, [*expected, [0, 0, 0]], rtol=1e-5)
 
 
 def test_registration_names_all_wrong_shapes():

@@ -137,6 +137,22 @@ def test_early_stopping_at_the_last_epoch():
     assert run_early_stopping(CURVE, patience=3, start=500) == ([], 0, 3 - 2)
 
 
+def test_early_stopping_that_looks_every_second_epoch():
+    """G25."""
+    yielded, state, calls = run_early_stopping(CURVE, patience=2, interval=2)
+    values = [0.10, 0.25, 0.25, 0.26, 0.25, 0.30, 0.31, 0.31]
+    assert yielded == [(i + 1, values[i // 2]) for i in range(16)]
+    assert (state, calls) == (12, 11 - 2)
+
+
+def test_early_stopping_that_keeps_the_last_state_or_minimizes():
+    """G25."""
+    assert run_early_stopping(CURVE, patience=3, restore_best=False)[1] == 5
+    falling = [5, 4, 4.5, 4.6, 3, 3, 3.1]
+    expected = [(1, 5), (2, 4), (3, 4.5)], 1, 6 - 2
+    assert run_early_stopping(falling, patience=2, maximize=False) == expected
+
+
 def test_early_stopping_when_the_objective_is_not_finite():
     """G25."""
     assert run_early_stopping([0.1, 0.3, NAN, 0.5], patience=3) == ([(1, 0.1), (2, 0.3)], 1, 5 - 2)

@@ -101,3 +101,31 @@ def test_provenance_names_commit_versions_inputs_and_config(tmp_path):
 def test_code_of_is_stable():
     script = ROOT / "workflow" / "scripts" / "select_units.py"
     assert code_of(script) == code_of(script)
+
+
+def test_only_the_code_makes_a_commit_changed(copy):
+    """A project folder or an overlay in the clone does not; a module that is new or edited does."""
+
+    def git(*arguments):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=copy, check=True)
+
+    def dirty():
+        ask = "from neurostatic.provenance import commit; print(commit()['dirty'])"
+        run = subprocess.run([sys.executable, "-c", ask], env={**os.environ, "PYTHONPATH": str(copy)}, cwd=copy,
+                             capture_output=True, text=True, check=True)  # fmt: skip
+        return run.stdout.strip() == "True"
+
+    (copy / ".gitignore").write_text("__pycache__/\n")
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-q", "-m", "all")
+    (copy / "mouse7").mkdir()
+    (copy / "mouse7/config.yaml").write_text("scans: {}")
+    (copy / "mine.yaml").write_text("scans: {}")
+    assert not dirty()
+    (copy / "neurostatic/new.py").write_text("")
+    assert dirty()
+    (copy / "neurostatic/new.py").unlink()
+    script = copy / "workflow/scripts/make_masks.py"
+    script.write_text(script.read_text() + "\n# a comment\n")
+    assert dirty()

@@ -480,7 +480,7 @@ def test_a_log_of_images_that_slipped_is_noticed(tree):
     listed = list(dict.fromkeys(owners))
     tests = loop.tests.copy()
     own_best = (tests.kind == "mei_vs_rf") & (tests.test == "own_best_permutation")
-    tests.loc[own_best, ["p_value", "n"]] = 1.0, len(listed)
+    tests.loc[own_best, ["p_value", "n", "estimate"]] = 1.0, len(listed), 0.0
 
     def line_of(values: np.ndarray) -> str:
         confusion = loop.confusion.copy(deep=True)
@@ -497,3 +497,6 @@ def test_a_log_of_images_that_slipped_is_noticed(tree):
     assert f"but {n - 1} of {n} respond most to the one 1 further down in manifest.csv. Was the log" in line_of(slipped)
     assert "respond most" not in line_of(np.random.default_rng(3).random((n, n)))
     assert "though matched cells respond alike" in line_of(np.random.default_rng(3).random((n, n)))
+    tests.loc[own_best, "estimate"] = 1.0  # too few cells for a small p, all of which prefer their own
+    changed = replace(loop, tests=tests, oracle=loop.oracle.assign(p_value=0.001))
+    assert "do not prefer their own MEI" not in summary_section(replace(results, loops={"loop1": changed}))

@@ -1,12 +1,13 @@
 """docs/reruns.md, row by row: what a change makes run again, and nothing else."""
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from projects import ROOT, copy_of_the_loop, planned
+from projects import ROOT, SMALL, copy_of_the_loop, planned, snakemake
 
 pytestmark = pytest.mark.loop
 TABLE = (ROOT / "docs/reruns.md").read_text()
@@ -103,3 +104,22 @@ def test_what_runs_again(finished_loop, tmp_path, name):
         assert jobs["train_model"] == 2
     if name == "a scan more":
         assert jobs["simulate_scan"] == jobs["build_dataset"] == 1 and jobs["train_model"] == 4
+
+
+def test_only_files_of_an_export_make_a_scan_run_again(finished_loop, tmp_path):
+    """What a desktop leaves in the folder, and raw data beside the export, make nothing of it again; a table does."""
+    copy_of_the_loop(finished_loop, tmp_path)
+    export = tmp_path / "export"
+    shutil.copytree(finished_loop / "results/simulation/mouse1-day1", export)
+    overlay = yaml.safe_load((tmp_path / "small.yaml").read_text())
+    overlay |= {"scans": {"a": "export"}, "datasets": {"d": ["a"]}, "loops": {}}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(overlay))
+    verdict = "results/scans/a.json"
+    run = snakemake(tmp_path, *SMALL, "--", verdict)
+    assert run.returncode == 0, run.stdout + run.stderr
+    (export / ".DS_Store").write_text("a folder was opened")
+    (export / "raw").mkdir()
+    (export / "raw/movie.tif").write_text("gigabytes")
+    assert planned(tmp_path, "--", verdict) == {}
+    text("export/units.csv", lambda table: table + "\n")(tmp_path)
+    assert planned(tmp_path, "--", verdict) == {"import_scan": 1}

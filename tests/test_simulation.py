@@ -17,7 +17,7 @@ from neurostatic import simulation
 from neurostatic.config import Simulation
 from neurostatic.data import build_dataset, read_scan
 from neurostatic.problems import InputError
-from neurostatic.simulation.cortex import MONITOR_GAMMA, true_meis
+from neurostatic.simulation.cortex import MONITOR_GAMMA, _place_cells, true_meis
 from neurostatic.simulation.mouse import virtual_cortex
 from neurostatic.simulation.photos import crop_photos, load_photos
 from neurostatic.simulation.recording import draw_events
@@ -264,6 +264,12 @@ def test_true_meis_meet_the_constraint_and_are_a_maximum(cortex, day1, crops_px)
     assert (true_meis(seen, CONFIG.mei_contrast_px, 5, n_starts=2, n_steps=400)[1].numpy() <= 1.01 * best).all()
     natural = seen.evoked(torch.tensor(at_contrast(crops_px)).float()).numpy().max(0)
     assert (natural <= best).all() and np.median(natural / best) < 0.5
+
+
+def test_as_many_cells_as_a_config_allows_find_a_place():
+    """3,000 somata 14 um apart; of 5,000 the last would be looked for without end."""
+    cells = _place_cells(3000, np.random.default_rng(1))
+    assert len(cells) == 3000 and pdist(cells[["x_um", "y_um", "z_um"]]).min() >= 14
 
 
 def test_no_image_has_no_true_response(day1):

@@ -1,6 +1,7 @@
 """Where a unit is: its brain area, its layer, and the choice of units by both."""
 
 import numpy as np
+import pandas as pd
 
 UNKNOWN_AREA = "unknown"
 UNSET_LAYER = "unset"
@@ -39,6 +40,17 @@ def layer_membership(z_um: np.ndarray) -> np.ndarray:
     for name, (start_um, end_um) in LAYER_DEPTHS_UM.items():
         layer[(z_um > start_um) & (z_um <= end_um)] = name
     return layer
+
+
+def layers_of(units: pd.DataFrame, fields: pd.DataFrame) -> np.ndarray:
+    """The layer of each unit (unit,): column layer where an export has it, else by the depth of the unit's field.
+
+    Args:
+        units: field, and layer if it is known; fields: field, z_um.
+    """
+    if "layer" in units:
+        return units["layer"].replace("", UNSET_LAYER).to_numpy()
+    return layer_membership(units["field"].map(fields.set_index("field")["z_um"]).to_numpy())
 
 
 def units_in(brain_area: np.ndarray, layer: np.ndarray, wanted_area: str, wanted_layer: str) -> np.ndarray:

@@ -24,12 +24,13 @@ def stack_coordinates(
     um_width: float,
     affine: np.ndarray,
     offset_um: np.ndarray,
+    outside_um: float = np.nan,
 ) -> np.ndarray:
     """Positions of units in a stack, by the affine registration of their field (StackCoordinates).
 
     p = A (x, y)^T + b, with (x, y) in um from the center of the field. Upstream reads three coordinate maps
     bilinearly; of an affine map that is the map itself. A position outside the field has no place in the stack: NaN.
-    Upstream put it at the origin, where it could be matched.
+    Upstream put it at the origin, where it could be matched (`outside_um=0` is that variant).
 
     Args:
         px_x, px_y: (unit,) positions in the field in px; the first pixel's center is 0.
@@ -52,7 +53,7 @@ def stack_coordinates(
     report_problems("stack coordinates", problems)
     plane = np.stack([_centered(px_x, px_width, um_width), _centered(px_y, px_height, um_height)], axis=-1)
     inside = (px_x >= 0) & (px_x <= px_width - 1) & (px_y >= 0) & (px_y <= px_height - 1)
-    return np.where(inside[:, None], plane @ affine.T + offset_um, np.nan)
+    return np.where(inside[:, None], plane @ affine.T + offset_um, outside_um)
 
 
 def register_units(units: pd.DataFrame, fields: pd.DataFrame, registrations: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ class Stopping:
     Attributes:
         epoch: counted over all stages; the one that the caller is asked to train.
         current: objective before it.
-        best: highest objective so far, and n_bad: epochs since.
+        best: highest objective so far (lowest, if it is minimized), and n_bad: evaluations since.
         best_state: state of the network then.
     """
 
@@ -33,21 +33,30 @@ def early_stopping(
     tolerance: float,
     start_epoch: int,
     max_epochs: int,
+    *,
+    interval: int = 1,
+    maximize: bool = True,
+    restore_best: bool = True,
     resumed: Stopping | None = None,
 ) -> Iterator[Stopping]:
     """Yield for the caller to train one epoch, until nothing improves; then restore the best state.
 
     The objective is evaluated before the first epoch (the untrained state is the first best) and after every
-    epoch. It is better if it exceeds the best so far by more than the tolerance. It ends after `patience` epochs
-    without improvement, at max_epochs, or when the objective is not finite.
+    `interval` epochs. It is better if it exceeds the best so far by more than the tolerance. It ends after `patience`
+    evaluations without improvement, at max_epochs, or when the objective is not finite.
 
     Args:
         network: whose state is kept and restored.
         objective: () -> number.
         patience, tolerance: see above.
         start_epoch: epochs done by earlier stages, which share max_epochs.
-        resumed: as yielded before, by a run that came no further; the network must be in that state again.
+        interval: epochs between two evaluations.
+        maximize: or else minimize.
+        restore_best: or else leave the last state.
+        resumed: as yielded before, by a run of interval 1 that came no further; the network must be in that state
+            again.
     """
+    sign = 1 if maximize else -1
     if resumed is None:
         value = objective()
         stopping = Stopping(start_epoch, value, value, 0, copy.deepcopy(network.state_dict()))
@@ -55,12 +64,14 @@ def early_stopping(
         stopping = resumed
         stopping.epoch -= 1
     while stopping.n_bad < patience and stopping.epoch < max_epochs and math.isfinite(stopping.current):
-        stopping.epoch += 1
-        yield stopping
+        for _ in range(interval):
+            stopping.epoch += 1
+            yield stopping
         stopping.current = objective()
-        if stopping.current > stopping.best + tolerance:
+        if sign * stopping.current > sign * stopping.best + tolerance:
             stopping.best, stopping.n_bad = stopping.current, 0
             stopping.best_state = copy.deepcopy(network.state_dict())
         else:
             stopping.n_bad += 1
-    network.load_state_dict(stopping.best_state)
+    if restore_best:
+        network.load_state_dict(stopping.best_state)

@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from neurostatic.config import Preprocessing
-from neurostatic.data.anatomy import UNKNOWN_AREA, UNSET_LAYER, area_membership, layer_membership
+from neurostatic.data.anatomy import UNKNOWN_AREA, area_membership, layers_of
 from neurostatic.data.calibration import closest_calibration
 from neurostatic.data.datasets.layout import assemble
 from neurostatic.data.datasets.signals import scan_signals, valid_trials
@@ -77,10 +77,7 @@ def unit_table(scan: Scan) -> pd.DataFrame:
                 here = (units.field == field).to_numpy()
                 x, y = units.px_x[here], units.px_y[here]
                 units.loc[here, "brain_area"] = area_membership(x, y, labels, scan.area_names)
-    if "layer" in units:
-        units["layer"] = units.layer.replace("", UNSET_LAYER)
-    else:
-        units["layer"] = layer_membership(units.z_um)
+    units["layer"] = layers_of(units, scan.fields)
     return units
 
 

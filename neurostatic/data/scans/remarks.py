@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from neurostatic.config import DataConfig, Preprocessing
-from neurostatic.data.anatomy import layer_membership
+from neurostatic.data.anatomy import layers_of
 from neurostatic.data.behavior import map_clock
 from neurostatic.data.calibration import MonitorCalibration, closest_calibration
 from neurostatic.data.export_files import EXPORT_FILES
@@ -152,14 +152,10 @@ def _monitor(scan: Scan) -> list[str]:
 
 
 def _layers(scan: Scan) -> list[str]:
-    somata = scan.units[scan.units.mask_type == contract.SOMA]
-    if "layer" in somata:
-        layers, how = somata.layer, "column layer"
-    else:
-        depth_um = somata.field.map(scan.fields.set_index("field").z_um)
-        layers, how = pd.Series(layer_membership(depth_um)), "by the depth of its field, which counts downward"
+    layers = layers_of(scan.units[scan.units.mask_type == contract.SOMA], scan.fields)
     if (layers == DEFAULT_LAYER).any():
         return []
+    how = "column layer" if "layer" in scan.units else "by the depth of its field, which counts downward"
     return [
         f"units.csv: no soma lies in {DEFAULT_LAYER} ({how}; there are {', '.join(sorted(set(layers)))}), of which "
         "models are fitted unless data_config.layer says otherwise"
